@@ -1,0 +1,54 @@
+//! Which of two snapshots of one object is the later one.
+//!
+//! `created` is in whole seconds, and whole purchases happen within one, so a rank decides where the
+//! seconds are equal: deleted wins, then a terminal state, `*.created` loses, then the place of the state
+//! in its kind's life, and at last a hash, so that every order of arrival ends in the same choice.
+//!
+//! The comparison is a total order, so taking the greatest is commutative, associative and
+//! idempotent over the set of events of an object.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::objects::Stage;
+
+/// Decides between two snapshots of one second; the greater one is the state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// The object was deleted.
+    pub deleted: bool,
+    /// How far along its life the object is.
+    pub stage: Stage,
+    /// The event is not the `*.created` one.
+    pub changed: bool,
+    /// A hash of the state, so that two different states never tie.
+    pub state: String,
+}
+
+impl Rank {
+    /// The rank of a snapshot that an event of this type showed.
+    #[must_use]
+    pub fn new(event_type: &str, stage: Stage, extract: &Map<String, Value>) -> Self {
+        Self {
+            deleted: is_deletion(event_type),
+            stage,
+            changed: !event_type.ends_with(".created"),
+            state: state_hash(extract),
+        }
+    }
+}
+
+/// True for an event after which the object is gone.
+#[must_use]
+pub fn is_deletion(event_type: &str) -> bool {
+    event_type.ends_with(".deleted")
+}
+
+fn state_hash(extract: &Map<String, Value>) -> String {
+    let text = Value::Object(extract.clone()).to_string();
+    Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

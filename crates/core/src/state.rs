@@ -1,0 +1,368 @@
+//! A customer's whole state, put together from the rows.
+//!
+//! Nothing is added up while events come in, so nothing can be added twice: totals are computed here, from
+//! the rows, whenever someone asks. Money is in integer minor units (cents), per currency.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::access::{Policy, STATUSES_BEST_FIRST, access, status_place};
+use crate::objects::Kind;
+use crate::row::{Row, StoredRow};
+use crate::scope::Scope;
+
+/// A row that belongs to a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerRow {
+    /// What it is.
+    pub kind: Kind,
+    /// The object's id.
+    pub id: String,
+    /// The row.
+    pub stored: StoredRow,
+}
+
+/// Disputes that are not decided yet.
+const OPEN_DISPUTES: [&str; 4] = [
+    "needs_response",
+    "under_review",
+    "warning_needs_response",
+    "warning_under_review",
+];
+
+/// Puts a customer's state together; none if nothing is known of the customer. `now` is in Unix seconds.
+#[must_use]
+pub fn customer_state(
+    scope: &Scope,
+    customer: &str,
+    rows: &[CustomerRow],
+    now: i64,
+    policy: Policy,
+) -> Option<Value> {
+    if rows.is_empty() {
+        return None;
+    }
+    let about = rows
+        .iter()
+        .find(|row| row.kind == Kind::Customer)
+        .map(|row| &row.stored.row);
+    let deleted = about.is_some_and(|row| row.deleted);
+    let objects = |kind| objects_of(rows, kind);
+    let subscriptions = objects(Kind::Subscription);
+    let invoices = objects(Kind::Invoice);
+    let charges = objects(Kind::Charge);
+    let refunds = objects(Kind::Refund);
+    let disputes = objects(Kind::Dispute);
+    let access = access(deleted, &subscriptions, &invoices, now, policy);
+    let totals = totals(&invoices, &charges, &refunds, &disputes);
+    let sum = |field: fn(&Totals) -> i64| totals.values().map(field).sum::<i64>();
+    let paid = invoices
+        .values()
+        .filter(|invoice| is(invoice, "status", "paid"));
+    let field = |name: &str| about.and_then(|row| row.extract.get(name)).cloned();
+    Some(json!({
+        "customer": customer,
+        "source": scope.source.name(),
+        "livemode": scope.mode.is_live(),
+        "account": scope.account,
+        "deleted": deleted,
+        "email": field("email"),
+        "metadata": field("metadata").unwrap_or_else(|| json!({})),
+        "as_of": about.map(as_of),
+        "access": access.to_json(),
+        "entitlements": entitlements(rows),
+        "paid_invoices_count": paid.count(),
+        "paid_invoices_total": sum(|t| t.paid_invoices),
+        "refunded_total": sum(|t| t.refunded),
+        "lost_disputes_total": sum(|t| t.lost_disputes),
+        "totals": totals.iter().map(|(currency, t)| (currency.clone(), t.to_json())).collect::<Map<_, _>>(),
+        "open_disputes": open_disputes(&disputes),
+        "best_subscription_status": best_status(&subscriptions),
+        "subscriptions": subscriptions,
+        "invoices": invoices,
+        "charges": charges,
+        "refunds": refunds,
+        "disputes": disputes,
+        "payment_intents": objects(Kind::PaymentIntent),
+        "invoice_payments": objects(Kind::InvoicePayment),
+        "credit_notes": objects(Kind::CreditNote),
+        "checkout_sessions": objects(Kind::CheckoutSession),
+    }))
+}
+
+/// The objects of a kind by id, without the deleted ones.
+fn objects_of(rows: &[CustomerRow], kind: Kind) -> Map<String, Value> {
+    let alive = rows
+        .iter()
+        .filter(|row| row.kind == kind && !row.stored.row.deleted);
+    alive
+        .map(|row| (row.id.clone(), show(kind, &row.stored.row)))
+        .collect()
+}
+
+/// One object as it is shown: its extract, the fields that are promised even where nothing is known of
+/// them, and which event it stands as of.
+fn show(kind: Kind, row: &Row) -> Value {
+    let mut shown: Map<String, Value> = promised_fields(kind)
+        .iter()
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
+    shown.extend(row.extract.clone());
+    if kind == Kind::Subscription {
+        show_items(&mut shown);
+    }
+    shown.insert("as_of".into(), as_of(row));
+    Value::Object(shown)
+}
+
+fn show_items(subscription: &mut Map<String, Value>) {
+    let Some(Value::Array(items)) = subscription.get_mut("items") else {
+        return;
+    };
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        for name in ITEM_FIELDS {
+            item.entry(*name).or_insert(Value::Null);
+        }
+    }
+}
+
+const ITEM_FIELDS: &[&str] = &[
+    "price",
+    "product",
+    "lookup_key",
+    "quantity",
+    "current_period_start",
+    "current_period_end",
+];
+
+fn promised_fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Subscription => &[
+            "status",
+            "items",
+            "current_period_end",
+            "cancel_at_period_end",
+            "cancel_at",
+            "canceled_at",
+            "ended_at",
+            "trial_end",
+            "pause_collection",
+            "latest_invoice",
+        ],
+        Kind::Invoice => &[
+            "status",
+            "amount_due",
+            "amount_paid",
+            "currency",
+            "subscription",
+        ],
+        Kind::Charge => &["status", "amount", "amount_refunded", "currency"],
+        Kind::Refund | Kind::Dispute => &["status", "amount", "currency", "charge"],
+        Kind::CheckoutSession => &["status", "payment_status", "mode", "client_reference_id"],
+        Kind::PaymentIntent | Kind::InvoicePayment | Kind::CreditNote => &["status"],
+        Kind::Customer | Kind::EntitlementSummary => &[],
+    }
+}
+
+fn as_of(row: &Row) -> Value {
+    json!({ "event": row.event, "created": row.second })
+}
+
+fn is(object: &Value, field: &str, value: &str) -> bool {
+    object[field].as_str() == Some(value)
+}
+
+fn entitlements(rows: &[CustomerRow]) -> Value {
+    let summary = rows.iter().find(|row| row.kind == Kind::EntitlementSummary);
+    let keys = summary.and_then(|row| row.stored.row.extract.get("lookup_keys"));
+    keys.cloned().unwrap_or_else(|| json!([]))
+}
+
+fn open_disputes(disputes: &Map<String, Value>) -> Vec<&String> {
+    let open = |dispute: &Value| {
+        dispute["status"]
+            .as_str()
+            .is_some_and(|status| OPEN_DISPUTES.contains(&status))
+    };
+    disputes
+        .iter()
+        .filter(|(_, dispute)| open(dispute))
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// The best status of all subscriptions; one that is not known ranks last.
+fn best_status(subscriptions: &Map<String, Value>) -> Value {
+    let best = subscriptions
+        .values()
+        .min_by_key(|subscription| status_place(subscription));
+    match best
+        .map(status_place)
+        .and_then(|place| STATUSES_BEST_FIRST.get(place))
+    {
+        Some(status) => json!(status),
+        None => best.map_or(Value::Null, |subscription| subscription["status"].clone()),
+    }
+}
+
+/// What one currency adds up to, in minor units.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    paid_invoices: i64,
+    refunded: i64,
+    lost_disputes: i64,
+}
+
+impl Totals {
+    fn to_json(self) -> Value {
+        json!({
+            "paid_invoices_total": self.paid_invoices,
+            "refunded_total": self.refunded,
+            "lost_disputes_total": self.lost_disputes,
+        })
+    }
+}
+
+fn totals(
+    invoices: &Map<String, Value>,
+    charges: &Map<String, Value>,
+    refunds: &Map<String, Value>,
+    disputes: &Map<String, Value>,
+) -> BTreeMap<String, Totals> {
+    let mut totals = BTreeMap::<String, Totals>::new();
+    let currency = |object: &Value| object["currency"].as_str().unwrap_or("unknown").to_owned();
+    for invoice in invoices
+        .values()
+        .filter(|invoice| is(invoice, "status", "paid"))
+    {
+        totals.entry(currency(invoice)).or_default().paid_invoices +=
+            amount(invoice, "amount_paid");
+    }
+    for dispute in disputes
+        .values()
+        .filter(|dispute| is(dispute, "status", "lost"))
+    {
+        totals.entry(currency(dispute)).or_default().lost_disputes += amount(dispute, "amount");
+    }
+    for (of, refunds) in refunds_by_charge(charges, refunds) {
+        let charge = charges.get(&of);
+        let shown = charge.or_else(|| refunds.first().copied());
+        let currency = shown.map_or_else(|| "unknown".to_owned(), currency);
+        totals.entry(currency).or_default().refunded += refunded(charge, &refunds);
+    }
+    totals
+}
+
+fn amount(object: &Value, field: &str) -> i64 {
+    object[field].as_i64().unwrap_or(0)
+}
+
+/// The refunds of each charge, and the charges without any. A refund that names only its payment intent
+/// belongs to the charge of that intent; where the charge is not known, it stands for itself.
+fn refunds_by_charge<'a>(
+    charges: &'a Map<String, Value>,
+    refunds: &'a Map<String, Value>,
+) -> BTreeMap<String, Vec<&'a Value>> {
+    let mut by_charge: BTreeMap<String, Vec<&Value>> =
+        charges.keys().map(|id| (id.clone(), Vec::new())).collect();
+    for (id, refund) in refunds {
+        let charge = refund["charge"].as_str().or_else(|| {
+            let intent = refund["payment_intent"].as_str()?;
+            let mut of_intent = charges.iter().filter(|(_, charge)| {
+                is(charge, "payment_intent", intent) && !is(charge, "status", "failed")
+            });
+            of_intent.next().map(|(id, _)| id.as_str())
+        });
+        by_charge
+            .entry(charge.unwrap_or(id).to_owned())
+            .or_default()
+            .push(refund);
+    }
+    by_charge
+}
+
+/// What was given back of one charge. The charge's own figure may include refunds that failed later, and
+/// may be older or newer than the refunds that are known.
+fn refunded(charge: Option<&Value>, refunds: &[&Value]) -> i64 {
+    let undone =
+        |refund: &Value| is(refund, "status", "failed") || is(refund, "status", "canceled");
+    let sum = |kept: &dyn Fn(&Value) -> bool| -> i64 {
+        refunds
+            .iter()
+            .filter(|refund| kept(refund))
+            .map(|refund| amount(refund, "amount"))
+            .sum()
+    };
+    let amount_refunded = charge.map_or(0, |charge| amount(charge, "amount_refunded"));
+    if sum(&|_| true) >= amount_refunded {
+        sum(&|refund| !undone(refund))
+    } else {
+        (amount_refunded - sum(&undone)).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(amount_refunded: i64) -> Map<String, Value> {
+        let charge = json!({"amount": 1000, "amount_refunded": amount_refunded, "currency": "usd",
+            "payment_intent": "pi_1", "status": "succeeded"});
+        Map::from_iter([("ch_1".to_owned(), charge)])
+    }
+
+    fn refunds(list: &[(i64, &str)]) -> Map<String, Value> {
+        let refund = |(i, (amount, status)): (usize, &(i64, &str))| {
+            let refund = json!({"amount": amount, "status": status, "currency": "usd",
+                "payment_intent": "pi_1"});
+            (format!("re_{i}"), refund)
+        };
+        list.iter().enumerate().map(refund).collect()
+    }
+
+    #[test]
+    fn refunds_are_counted_once_whichever_side_is_known() {
+        let none = Map::new();
+        let total = |charges: &Map<String, Value>, refunds: &Map<String, Value>| {
+            totals(&none, charges, refunds, &none)
+                .values()
+                .map(|t| t.refunded)
+                .sum::<i64>()
+        };
+        let table: [(i64, &[(i64, &str)], i64); 7] = [
+            (0, &[], 0),
+            (500, &[], 500),
+            (500, &[(500, "succeeded")], 500),
+            (0, &[(500, "pending")], 500),
+            (500, &[(500, "failed")], 0),
+            (700, &[(500, "failed")], 200),
+            (300, &[(300, "succeeded"), (300, "canceled")], 300),
+        ];
+        for (amount_refunded, list, wanted) in table {
+            let got = total(&charge(amount_refunded), &refunds(list));
+            assert_eq!(got, wanted, "{amount_refunded} with {list:?}");
+        }
+        assert_eq!(
+            total(&none, &refunds(&[(500, "succeeded")])),
+            500,
+            "the charge is not known"
+        );
+    }
+
+    #[test]
+    fn the_best_status_wins_and_an_unknown_one_is_kept() {
+        let subscriptions = |list: &[&str]| {
+            let named = list.iter().enumerate();
+            named
+                .map(|(i, s)| (i.to_string(), json!({"status": s})))
+                .collect::<Map<_, _>>()
+        };
+        assert_eq!(
+            best_status(&subscriptions(&["canceled", "past_due"])),
+            "past_due"
+        );
+        assert_eq!(best_status(&subscriptions(&["brand_new"])), "brand_new");
+        assert_eq!(best_status(&subscriptions(&[])), Value::Null);
+    }
+}

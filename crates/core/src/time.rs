@@ -1,0 +1,35 @@
+//! Times as text. Inside the core every time is a number of Unix seconds.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Reads an RFC 3339 time (`2026-01-31T09:30:00Z`) as Unix seconds; fractions are dropped.
+#[must_use]
+pub fn unix_seconds(text: &str) -> Option<i64> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .map(OffsetDateTime::unix_timestamp)
+}
+
+/// The hour (UTC) that holds this second, as `YYYYMMDDHH`: keys of one day sort next to each other.
+#[must_use]
+pub fn hour(unix_seconds: i64) -> Option<String> {
+    let at = OffsetDateTime::from_unix_timestamp(unix_seconds).ok()?;
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    (0..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}{month:02}{day:02}{:02}", at.hour()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_named_in_utc() {
+        let at = unix_seconds("2026-01-31T23:59:59-01:00").expect("a time");
+        assert_eq!(hour(at).as_deref(), Some("2026020100"));
+        assert_eq!(hour(i64::MAX), None);
+        assert_eq!(unix_seconds("yesterday"), None);
+    }
+}
