@@ -5,6 +5,7 @@
 //! credentials stand in the environment, and the default crypto provider spends about 48 ms of CPU on its
 //! first random bytes, in the first invocation of every cold start.
 
+pub mod process;
 mod trust;
 
 use std::time::Duration;

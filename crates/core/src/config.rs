@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::access::DEFAULT_GRACE_DAYS;
+use crate::log::Level;
 use crate::scope::Mode;
 use crate::signature::stripe::DEFAULT_TOLERANCE_SECS;
 
@@ -99,6 +100,18 @@ impl<'a> Variables<'a> {
     /// `EVENT_RETENTION_DAYS`: how long the ledger keeps an event, in days.
     pub fn event_retention_days(&mut self) -> u32 {
         self.days("EVENT_RETENTION_DAYS", DEFAULT_EVENT_RETENTION_DAYS, 1)
+    }
+
+    /// `LOG_LEVEL`: `info`, `warn` or `error`.
+    pub fn log_level(&mut self) -> Level {
+        let name = "LOG_LEVEL";
+        let Some(level) = self.optional(name) else {
+            return Level::Info;
+        };
+        Level::from_name(&level).unwrap_or_else(|| {
+            self.problem(name, "is none of info, warn, error");
+            Level::Info
+        })
     }
 
     /// `GRACE_DAYS`: how long a customer whose payment is overdue keeps access, in days.

@@ -29,6 +29,8 @@ pub struct Change {
     pub key: RowKey,
     /// What it shall be, unless a later one is stored.
     pub row: Row,
+    /// The customer that the object names. An object that names none keeps the one it was linked to.
+    pub customer: Option<String>,
 }
 
 /// Why an event is deliberately left out of the state.
@@ -102,9 +104,9 @@ fn change(event: Event, snapshot: objects::Snapshot) -> Change {
             event: event.id,
             rank,
             deleted: is_deletion(&event.event_type) && snapshot.kind != Kind::Subscription,
-            customer: snapshot.customer,
             extract: snapshot.extract,
         },
+        customer: snapshot.customer,
     }
 }
 

@@ -4,7 +4,43 @@
 //! with a request passes through [`token`](crate::token::token) first. Where the lines go is the caller's
 //! business.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
+
+/// Where lines go: those of a level or above reach the writer.
+#[derive(Clone)]
+pub struct Log {
+    level: Level,
+    write: Arc<dyn Fn(&Line) + Send + Sync>,
+}
+
+impl Log {
+    /// A log that hands lines of `level` or above to `write`.
+    #[must_use]
+    pub fn new(level: Level, write: impl Fn(&Line) + Send + Sync + 'static) -> Self {
+        Self {
+            level,
+            write: Arc::new(write),
+        }
+    }
+
+    /// Writes a line, if its level is high enough.
+    pub fn write(&self, line: &Line) {
+        if line.level >= self.level {
+            (self.write)(line);
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,11 +105,28 @@ impl Line {
     }
 }
 
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = serde_json::to_string(&self.fields).map_err(|_| std::fmt::Error)?;
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.fields).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
+}
+
+/// An error and its causes, as one text. Only what the errors display goes in, never their debug form, which
+/// may hold whole requests and answers.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

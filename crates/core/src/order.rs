@@ -38,6 +38,44 @@ impl Rank {
     }
 }
 
+impl Rank {
+    /// The rank as it is stored.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let Self {
+            deleted,
+            stage,
+            changed,
+            state,
+        } = self;
+        let Stage { terminal, rank } = stage;
+        format!(
+            "{}{}{}.{rank}.{state}",
+            u8::from(*deleted),
+            u8::from(*terminal),
+            u8::from(*changed)
+        )
+    }
+
+    /// Reads what [`Rank::encode`] wrote.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let flags: Vec<bool> = parts.next()?.bytes().map(|byte| byte == b'1').collect();
+        let [deleted, terminal, changed] = flags[..] else {
+            return None;
+        };
+        let rank = parts.next()?.parse().ok()?;
+        let state = parts.next()?.to_owned();
+        Some(Self {
+            deleted,
+            stage: Stage { terminal, rank },
+            changed,
+            state,
+        })
+    }
+}
+
 /// True for an event after which the object is gone.
 #[must_use]
 pub fn is_deletion(event_type: &str) -> bool {

@@ -36,8 +36,6 @@ pub struct Row {
     pub rank: Rank,
     /// True for a tombstone: the object was deleted. The extract is what it was last.
     pub deleted: bool,
-    /// The customer that the object names.
-    pub customer: Option<String>,
     /// The fields that are kept.
     pub extract: Map<String, Value>,
 }
@@ -49,6 +47,6 @@ pub struct StoredRow {
     pub row: Row,
     /// Raised by one with every write.
     pub rev: u64,
-    /// The customer that the object was found to belong to, by itself or through its parents.
-    pub linked_customer: Option<String>,
+    /// The customer that a linked object belongs to, named by itself or found through its parents.
+    pub customer: Option<String>,
 }

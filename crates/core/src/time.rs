@@ -1,7 +1,14 @@
-//! Times as text. Inside the core every time is a number of Unix seconds.
+//! Times as text and as numbers. Inside the core every time is a number of Unix seconds or, where a name says
+//! so, milliseconds.
+
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// Tells the time in Unix milliseconds. The core has none: the functions' `main` passes the real one, tests
+/// any they like.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// Reads an RFC 3339 time (`2026-01-31T09:30:00Z`) as Unix seconds; fractions are dropped.
 #[must_use]

@@ -1,2 +1,39 @@
-//! main
-fn main() {}
+//! Wires the consumer function to Lambda, the environment, the clock and DynamoDB.
+
+use std::sync::atomic::AtomicBool;
+use std::{env, process::ExitCode, sync::Arc};
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use billhook_aws::process::{log_panics, print_line, unix_ms};
+use billhook_core::log::{Level, Line, Log};
+use billhook_store::Store;
+use consumer::Consumer;
+use consumer::config::Config;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode, Error> {
+    log_panics();
+    let config = match Config::from_variables(&|name| env::var(name).ok()) {
+        Ok(config) => config,
+        Err(error) => {
+            print_line(&Line::new(Level::Error, &error.to_string()));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let function = Consumer {
+        store: Store::new(&config.aws, config.tables, config.event_retention_days),
+        mode: config.mode,
+        max_receive_count: config.max_receive_count,
+        clock: Arc::new(unix_ms),
+        log: Log::new(config.log_level, print_line),
+        warm: AtomicBool::new(false),
+    };
+    let function = &function;
+    let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        Ok::<_, Error>(function.handle(event.payload, deadline_ms).await)
+    });
+    lambda_runtime::run(handler).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -113,8 +113,11 @@ impl<'a> Header<'a> {
     }
 }
 
+/// The name and the value of an item.
+type Item<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits the header into its `name=value` items, at the first `=` of each.
-fn parse_items(header: &[u8]) -> Result<Vec<(&[u8], &[u8])>, SignatureError> {
+fn parse_items(header: &[u8]) -> Result<Vec<Item<'_>>, SignatureError> {
     let mut items = Vec::new();
     for item in header.split(|b| *b == b',').map(trim) {
         match item.iter().position(|b| *b == b'=') {

@@ -1,0 +1,182 @@
+//! Where everything lies: the keys of both tables, in one place.
+//!
+//! `scope` is source, mode and account, for instance `stripe#test#-` or `stripe#live#acct_1`
+//! ([`Scope::key`](billhook_core::scope::Scope::key)). Ids are written as tokens
+//! ([`token`](billhook_core::token::token)), which never hold a `#`.
+//!
+//! | table | item | `pk` | `sk` |
+//! |---|---|---|---|
+//! | billing | an owned object: customer, subscription, invoice, credit note, entitlements | `scope#customer#<customer>` | `<kind>#<id>` |
+//! | billing | a linked object: charge, payment intent, refund, dispute, checkout session, invoice payment | `scope#<kind>#<id>` | `row` |
+//! | billing | a child that waits for its parent's customer | `scope#<kind>#<id>` of the parent | `child#<kind>#<id>` of the child |
+//! | events | an event | `scope#<hour of created>#<shard>` | `<event id>` |
+//! | events | a body without a time | `scope#none#<shard>` | `<event id>` or hash |
+//!
+//! | index | on | keys | holds |
+//! |---|---|---|---|
+//! | `by_customer` | billing | `cpk` = `scope#customer#<customer>`, `csk` = `<kind>#<id>` | linked objects whose customer is known |
+//! | `parked` | events | `parked` = `scope`, `received` = Unix milliseconds | parked events only |
+//!
+//! So a customer's subscriptions are one Query with `pk` = the customer's partition and `sk` starting with
+//! `subscription#`, strongly consistent. The ledger's key comes from the event alone: a redelivery, a resend
+//! and a replay meet the same record. Its shard keeps 10,000 events a second off one partition, and an id is
+//! found without its time by asking for the same shard in each hour.
+
+use billhook_core::objects::Kind;
+use billhook_core::row::RowKey;
+use billhook_core::scope::Scope;
+use billhook_core::time::hour;
+use billhook_core::token::token;
+
+/// The partition key of both tables.
+pub const PK: &str = "pk";
+/// The sort key of both tables.
+pub const SK: &str = "sk";
+/// The index on billing that finds a customer's linked objects.
+pub const BY_CUSTOMER: &str = "by_customer";
+/// The partition key of [`BY_CUSTOMER`].
+pub const CPK: &str = "cpk";
+/// The sort key of [`BY_CUSTOMER`].
+pub const CSK: &str = "csk";
+/// The index on events that finds parked ones, and its partition key.
+pub const PARKED: &str = "parked";
+/// The sort key of [`PARKED`]: when the delivery was received, in Unix milliseconds.
+pub const RECEIVED: &str = "received";
+
+/// The sort key of a linked object's row.
+const ROW: &str = "row";
+/// What the sort keys of waiting children start with.
+pub(crate) const CHILD: &str = "child#";
+
+/// In how many partitions the events of one hour lie. A partition takes 1,000 write units a second: at
+/// 10,000 events a second, each of one unit, sixteen of them take 625 each.
+pub const SHARDS: u32 = 16;
+
+/// The two parts of an item's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+}
+
+/// The partition of a customer's owned objects, and of the index on linked ones.
+#[must_use]
+pub fn customer_partition(scope: &Scope, customer: &str) -> String {
+    partition(scope, Kind::Customer, customer)
+}
+
+/// The key of an object's row.
+#[must_use]
+pub fn row(key: &RowKey) -> Key {
+    match &key.owner {
+        Some(owner) => Key {
+            pk: customer_partition(&key.scope, owner),
+            sk: object(key.kind, &key.id),
+        },
+        None => Key {
+            pk: partition(&key.scope, key.kind, &key.id),
+            sk: ROW.to_owned(),
+        },
+    }
+}
+
+/// The key of the note that a child leaves with a parent whose customer is not known yet.
+#[must_use]
+pub fn child(parent: &RowKey, child: &RowKey) -> Key {
+    let pk = partition(&parent.scope, parent.kind, &parent.id);
+    Key {
+        pk,
+        sk: format!("{CHILD}{}", object(child.kind, &child.id)),
+    }
+}
+
+/// The key of an event in the ledger.
+#[must_use]
+pub fn event(scope: &Scope, name: &str, created: Option<i64>) -> Key {
+    let hour = created.and_then(hour).unwrap_or_else(|| "none".to_owned());
+    let pk = format!("{}#{hour}#{:02}", scope.key(), shard(name));
+    Key {
+        pk,
+        sk: name.to_owned(),
+    }
+}
+
+/// The object's part of a key: `<kind>#<id>`.
+pub(crate) fn object(kind: Kind, id: &str) -> String {
+    format!("{}#{}", kind.name(), token(id))
+}
+
+fn partition(scope: &Scope, kind: Kind, id: &str) -> String {
+    format!("{}#{}", scope.key(), object(kind, id))
+}
+
+/// FNV-1a: a fixed, even spread. It is part of the stored format and never changes.
+fn shard(name: &str) -> u32 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    hash % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use billhook_core::scope::{Mode, Source};
+
+    fn scope(account: Option<&str>) -> Scope {
+        let account = account.map(str::to_owned);
+        Scope {
+            source: Source::Stripe,
+            mode: Mode::Test,
+            account,
+        }
+    }
+
+    #[test]
+    fn keys_are_as_documented() {
+        let owned = RowKey {
+            scope: scope(None),
+            kind: Kind::Invoice,
+            id: "in_1".into(),
+            owner: Some("cus_1".into()),
+        };
+        let Key { pk, sk } = row(&owned);
+        assert_eq!(
+            (pk.as_str(), sk.as_str()),
+            ("stripe#test#-#customer#cus_1", "invoice#in_1")
+        );
+
+        let linked = RowKey {
+            scope: scope(Some("acct_1")),
+            kind: Kind::Charge,
+            id: "ch_1".into(),
+            owner: None,
+        };
+        let Key { pk, sk } = row(&linked);
+        assert_eq!(
+            (pk.as_str(), sk.as_str()),
+            ("stripe#test#acct_1#charge#ch_1", "row")
+        );
+
+        let Key { pk, sk } = event(&scope(None), "evt_1", Some(1_760_000_000));
+        assert_eq!(
+            (pk.as_str(), sk.as_str()),
+            ("stripe#test#-#2025100908#02", "evt_1")
+        );
+        assert_eq!(
+            event(&scope(None), "evt_1", None).pk,
+            "stripe#test#-#none#02"
+        );
+    }
+
+    #[test]
+    fn ids_spread_over_the_shards() {
+        let mut counts = [0_u32; SHARDS as usize];
+        for i in 0..16_000 {
+            counts[shard(&format!("evt_1S{i:05}")) as usize] += 1;
+        }
+        assert!(counts.iter().all(|n| (500..1500).contains(n)), "{counts:?}");
+    }
+}

@@ -1,0 +1,166 @@
+//! Carrying one change to the end: the row, and the links between objects.
+//!
+//! Every step is done on every delivery, also of an event that was seen before: the first delivery may have
+//! stopped between any two of them. Each is a guarded write that is harmless to repeat.
+//!
+//! A refund or a dispute does not name its customer. It learns it from its charge or payment intent, whichever
+//! comes first: a child that finds no customer leaves a note with its parents and then looks again; a parent
+//! whose row is written looks for notes. Both look after they wrote, with consistent reads, so of two at the
+//! same moment at least one sees the other.
+
+use billhook_core::decide::{Change, Decision, Settled, decide};
+use billhook_core::objects::Kind;
+use billhook_core::row::{RowKey, StoredRow};
+use billhook_store::{StoreError, Wrote};
+use serde_json::Value;
+
+use crate::Consumer;
+
+/// How often a row is looked at again after somebody else wrote it. With ten writers on one row at
+/// once, nine fail once; more than a few failures in a row mean that waiting is better.
+const TRIES_MAX: u32 = 6;
+
+/// What a delivery did to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The row shows the event's state now.
+    Written,
+    /// The row showed this very event already.
+    Duplicate,
+    /// The row shows a later state.
+    Stale,
+}
+
+/// Why a change was not carried to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Others kept writing the same row.
+    #[error("the row is busy: others kept writing it")]
+    Busy,
+}
+
+impl Consumer {
+    /// Carries a change to the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
+    pub async fn apply(&self, mut change: Change) -> Result<Effect, ApplyError> {
+        if change.key.kind.is_owned() {
+            return Ok(self.write(&change).await?.0);
+        }
+        let parents = parents(&change);
+        if change.customer.is_none() {
+            change.customer = self.customer_of(&parents).await?;
+        }
+        let (effect, stored) = self.write(&change).await?;
+        let known = stored.and_then(|stored| stored.customer);
+        let customer = match (change.customer, known) {
+            (Some(named), Some(_)) => Some(named),
+            // The row is a later one, of an event that did not name the customer.
+            (Some(named), None) if effect != Effect::Written => {
+                self.store.link(&change.key, &named).await?;
+                Some(named)
+            }
+            (named, known) => named.or(known),
+        };
+        let customer = match customer {
+            Some(customer) => Some(customer),
+            None => self.wait_for(&change.key, &parents).await?,
+        };
+        if let Some(customer) = customer {
+            self.link_children(&change.key, &customer).await?;
+        }
+        Ok(effect)
+    }
+
+    /// Writes the row, looking at what is stored as often as the guard refuses. Returns the row that is
+    /// stored where it was seen.
+    async fn write(&self, change: &Change) -> Result<(Effect, Option<StoredRow>), ApplyError> {
+        let mut stored = None;
+        for _ in 0..TRIES_MAX {
+            let guard = match decide(&change.row, stored.as_ref()) {
+                Decision::Write { guard } => guard,
+                Decision::Settled(Settled::Duplicate) => return Ok((Effect::Duplicate, stored)),
+                Decision::Settled(Settled::Stale) => return Ok((Effect::Stale, stored)),
+            };
+            stored = match self.store.write_row(change, guard).await? {
+                Wrote::Written => return Ok((Effect::Written, stored)),
+                Wrote::Refused(there) => Some(*there),
+                Wrote::RefusedByNone => None,
+            };
+        }
+        Err(ApplyError::Busy)
+    }
+
+    /// Leaves notes with the parents and looks once more, since a parent may have come in between.
+    async fn wait_for(
+        &self,
+        child: &RowKey,
+        parents: &[RowKey],
+    ) -> Result<Option<String>, ApplyError> {
+        for parent in parents {
+            self.store.note_child(parent, child).await?;
+        }
+        let customer = self.customer_of(parents).await?;
+        if let Some(customer) = &customer {
+            self.store.link(child, customer).await?;
+        }
+        Ok(customer)
+    }
+
+    /// The customer of the first parent that knows one.
+    async fn customer_of(&self, parents: &[RowKey]) -> Result<Option<String>, ApplyError> {
+        for parent in parents {
+            let row = self.store.read_row(parent).await?;
+            if let Some(customer) = row.and_then(|row| row.customer) {
+                return Ok(Some(customer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells the children that left a note, and theirs, whose they are.
+    async fn link_children(&self, parent: &RowKey, customer: &str) -> Result<(), ApplyError> {
+        let mut waiting = vec![parent.clone()];
+        while let Some(parent) = waiting.pop() {
+            if !can_have_children(parent.kind) {
+                continue;
+            }
+            for child in self.store.children(&parent).await? {
+                self.store.link(&child, customer).await?;
+                waiting.push(child);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The objects that a change's object names as its parents.
+fn parents(change: &Change) -> Vec<RowKey> {
+    let named = change
+        .key
+        .kind
+        .parents()
+        .iter()
+        .filter_map(|(kind, field)| {
+            let id = change.row.extract.get(*field).and_then(Value::as_str)?;
+            let scope = change.key.scope.clone();
+            Some(RowKey {
+                scope,
+                kind: *kind,
+                id: id.to_owned(),
+                owner: None,
+            })
+        });
+    named.collect()
+}
+
+fn can_have_children(kind: Kind) -> bool {
+    Kind::ALL
+        .iter()
+        .any(|child| child.parents().iter().any(|(parent, _)| *parent == kind))
+}

@@ -1,0 +1,89 @@
+//! A batch of records: handled a few at a time, each on its own, and answered by a partial batch response.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, StreamExt};
+
+use crate::Consumer;
+use crate::record::{Delivery, DeliveryOutcome};
+
+/// How many records are under way at once. Ten connections at once cost more CPU at a cold start than
+/// they save time; a few keep a batch of ten within a few round trips.
+const RECORDS_AT_ONCE: usize = 4;
+
+/// With less time than this left no record is started. What is not done is reported, and comes again.
+const START_MS_MIN: i64 = 1_500;
+
+/// This much of the function's time is kept for the answer.
+const ANSWER_MS: i64 = 500;
+
+impl Consumer {
+    /// Takes a batch. `deadline_ms` is when the function is stopped, in Unix milliseconds.
+    pub async fn handle(&self, event: SqsEvent, deadline_ms: i64) -> SqsBatchResponse {
+        let deliveries = self.deliver_batch(event, deadline_ms).await;
+        response(&deliveries)
+    }
+
+    /// Takes a batch and tells of each record what became of it, in no particular order.
+    pub async fn deliver_batch(&self, event: SqsEvent, deadline_ms: i64) -> Vec<Delivery> {
+        let mut records = event.records.into_iter();
+        let mut deliveries = Vec::new();
+        // The first record of all opens the connection that the others use.
+        if !self.warm.swap(true, Ordering::Relaxed)
+            && let Some(first) = records.next()
+        {
+            deliveries.push(self.guard(&first, deadline_ms).await);
+        }
+        let rest = stream::iter(records)
+            .map(|record| async move { self.guard(&record, deadline_ms).await })
+            .buffer_unordered(RECORDS_AT_ONCE);
+        deliveries.extend(rest.collect::<Vec<_>>().await);
+        deliveries
+    }
+
+    /// Handles one record such that nothing it does harms another: a panic ends here, and so does its
+    /// share of the time.
+    async fn guard(&self, record: &SqsMessage, deadline_ms: i64) -> Delivery {
+        let started = Instant::now();
+        let left_ms = deadline_ms.saturating_sub((self.clock)());
+        let interruption = if left_ms < START_MS_MIN {
+            Err("no_time_left")
+        } else {
+            let limit_ms = u64::try_from(left_ms - ANSWER_MS).unwrap_or(0);
+            let handled = AssertUnwindSafe(Box::pin(self.deliver(record))).catch_unwind();
+            match tokio::time::timeout(Duration::from_millis(limit_ms), handled).await {
+                Ok(Ok(delivery)) => Ok(delivery),
+                Ok(Err(_panic)) => Err("panicked"),
+                Err(_elapsed) => Err("timed_out"),
+            }
+        };
+        let delivery = match interruption {
+            Ok(delivery) => delivery,
+            Err(reason) => self.interrupted(record, reason).await,
+        };
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.log_delivery(record, &delivery, micros);
+        delivery
+    }
+}
+
+/// The answer to the queue: the messages that are to come again.
+#[must_use]
+pub fn response(deliveries: &[Delivery]) -> SqsBatchResponse {
+    let failed = deliveries
+        .iter()
+        .filter(|delivery| delivery.outcome == DeliveryOutcome::Retry);
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed
+        .map(|delivery| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier.clone_from(&delivery.message_id);
+            failure
+        })
+        .collect();
+    response
+}

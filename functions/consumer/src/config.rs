@@ -1,0 +1,69 @@
+//! What the consumer function is told by its environment.
+//!
+//! | variable | what | default |
+//! |---|---|---|
+//! | `EVENTS_TABLE` | the ledger | required |
+//! | `BILLING_TABLE` | the billing state | required |
+//! | `STRIPE_MODE` | `test` or `live`: which events change state | required |
+//! | `EVENT_RETENTION_DAYS` | how long the ledger keeps an event, in days | 90 |
+//! | `MAX_RECEIVE_COUNT` | the queue's `maxReceiveCount` | 8 |
+//! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
+//!
+//! Beside these the usual variables of AWS, see [`billhook_aws::AwsEnvironment`].
+
+use billhook_aws::AwsEnvironment;
+use billhook_core::config::{ConfigError, Variables};
+use billhook_core::log::Level;
+use billhook_core::scope::Mode;
+use billhook_store::Tables;
+
+/// What the queue of this project is set to: throttled calls use up receives too, so a few is not enough.
+pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 8;
+
+/// The function's configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Region, credentials, endpoints, trust.
+    pub aws: AwsEnvironment,
+    /// The two tables.
+    pub tables: Tables,
+    /// Which events change state.
+    pub mode: Mode,
+    /// How long the ledger keeps an event, in days.
+    pub event_retention_days: u32,
+    /// How often the queue hands a message out.
+    pub max_receive_count: u32,
+    /// The lowest level that is logged.
+    pub log_level: Level,
+}
+
+impl Config {
+    /// Reads the configuration through `lookup`.
+    ///
+    /// # Errors
+    ///
+    /// All variables that are missing or malformed, by name.
+    pub fn from_variables(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut variables = Variables::new(lookup);
+        let max_receive_count = variables.number(
+            "MAX_RECEIVE_COUNT",
+            DEFAULT_MAX_RECEIVE_COUNT.into(),
+            1,
+            1000,
+        );
+        let config = Self {
+            aws: AwsEnvironment::read(&mut variables),
+            tables: Tables {
+                events: variables.required("EVENTS_TABLE"),
+                billing: variables.required("BILLING_TABLE"),
+            },
+            mode: variables.mode(),
+            event_retention_days: variables.event_retention_days(),
+            max_receive_count: u32::try_from(max_receive_count)
+                .unwrap_or(DEFAULT_MAX_RECEIVE_COUNT),
+            log_level: variables.log_level(),
+        };
+        variables.finish()?;
+        Ok(config)
+    }
+}

@@ -1,0 +1,298 @@
+//! One record of a batch: from the queue message to the mark in the ledger.
+//!
+//! Every failure is one of three, decided here and nowhere else: *retry*, which leaves the message on the
+//! queue; *park*, which puts the event into the ledger with its raw body and a reason; *ignore*, which records
+//! that the event was deliberately left out.
+
+use aws_lambda_events::event::sqs::SqsMessage;
+use billhook_core::decide::{Plan, plan};
+use billhook_core::envelope::{Envelope, EnvelopeError};
+use billhook_core::event::decode;
+use billhook_core::head::Head;
+use billhook_core::ledger::{Outcome, Record};
+use billhook_core::log::{Level, Line, causes};
+use billhook_core::scope::Source;
+use billhook_core::token::token;
+use billhook_store::{Disposition, Marked, StoreError};
+
+use crate::Consumer;
+use crate::apply::{ApplyError, Effect};
+
+/// What became of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// The event is in the state, and was not before this delivery.
+    Applied,
+    /// The event was in the ledger already; nothing changed.
+    Duplicate,
+    /// The event came too late: the state shows a later one.
+    Stale,
+    /// The event was deliberately left out.
+    Ignored,
+    /// The event could not be used and waits in the ledger.
+    Parked,
+    /// Something failed: the message stays on the queue.
+    Retry,
+}
+
+impl DeliveryOutcome {
+    /// The name used in logs, metrics and `/status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+            Self::Ignored => "ignored",
+            Self::Parked => "parked",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// One delivery and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The queue's id of the message.
+    pub message_id: String,
+    /// The event's id as a token, or the hash of a body without one.
+    pub event: String,
+    /// The event's type as a token, where it says so.
+    pub event_type: Option<String>,
+    /// What became of it.
+    pub outcome: DeliveryOutcome,
+    /// Why it was ignored, parked or has to be tried again.
+    pub reason: Option<String>,
+}
+
+/// A message, taken apart as far as it can be without judging it.
+struct Opened {
+    source: Source,
+    head: Head,
+    received_at_ms: i64,
+    body: Vec<u8>,
+    /// Why there is no envelope around the body, where there is none.
+    error: Option<EnvelopeError>,
+}
+
+impl Opened {
+    fn delivery(
+        &self,
+        message: &SqsMessage,
+        outcome: DeliveryOutcome,
+        reason: Option<String>,
+    ) -> Delivery {
+        Delivery {
+            message_id: message.message_id.clone().unwrap_or_default(),
+            event: self.head.name(&self.body),
+            event_type: self
+                .head
+                .event_type
+                .as_deref()
+                .map(|name| token(name).into_owned()),
+            outcome,
+            reason,
+        }
+    }
+}
+
+/// What an event comes to, before it is marked.
+struct Settled {
+    outcome: Outcome,
+    reason: Option<String>,
+    effect: Option<Effect>,
+}
+
+/// A failure that may pass.
+struct Retry(String);
+
+impl Consumer {
+    /// Carries one record out. Never fails: the outcome says what to tell the queue.
+    pub(crate) async fn deliver(&self, message: &SqsMessage) -> Delivery {
+        let opened = open(message, (self.clock)());
+        let (outcome, reason) = match self.carry_out(&opened).await {
+            Ok(done) => done,
+            Err(Retry(reason)) => self.retry_or_park(message, &opened, reason).await,
+        };
+        opened.delivery(message, outcome, reason)
+    }
+
+    /// What is said of a record whose handling panicked or found no time.
+    pub(crate) async fn interrupted(&self, message: &SqsMessage, reason: &str) -> Delivery {
+        let opened = open(message, (self.clock)());
+        let (outcome, reason) = self
+            .retry_or_park(message, &opened, reason.to_owned())
+            .await;
+        opened.delivery(message, outcome, reason)
+    }
+
+    async fn carry_out(&self, opened: &Opened) -> Result<(DeliveryOutcome, Option<String>), Retry> {
+        let settled = self.settle(opened).await?;
+        let marked = self.mark(opened, &settled).await?;
+        Ok((delivery_outcome(&settled, marked), settled.reason))
+    }
+
+    /// Decides what the event comes to and carries its change to the end.
+    async fn settle(&self, opened: &Opened) -> Result<Settled, Retry> {
+        let left_out = |outcome, reason: &str| Settled {
+            outcome,
+            reason: Some(reason.to_owned()),
+            effect: None,
+        };
+        match opened.error {
+            Some(EnvelopeError::Unreadable) => {
+                return Ok(left_out(Outcome::Parked, "not_an_envelope"));
+            }
+            Some(error @ (EnvelopeError::NewerVersion | EnvelopeError::UnknownSource)) => {
+                return Err(Retry(error.to_string()));
+            }
+            None => {}
+        }
+        let event = match decode(opened.source, self.mode, &opened.body) {
+            Ok(event) => event,
+            Err(unusable) => return Ok(left_out(Outcome::Parked, unusable.reason())),
+        };
+        match plan(event, self.mode) {
+            Plan::Ignore(ignored) => Ok(left_out(Outcome::Ignored, ignored.reason())),
+            Plan::Keep(change) => match self.apply(*change).await {
+                Ok(effect) => Ok(Settled {
+                    outcome: Outcome::Applied,
+                    reason: None,
+                    effect: Some(effect),
+                }),
+                Err(error) => match disposition(&error) {
+                    Disposition::Retry => Err(Retry(causes(&error))),
+                    Disposition::Park => Ok(left_out(Outcome::Parked, "too_large")),
+                },
+            },
+        }
+    }
+
+    async fn mark(&self, opened: &Opened, settled: &Settled) -> Result<Marked, Retry> {
+        let record = self.record(opened, settled.outcome, settled.reason.clone());
+        let now = (self.clock)().div_euclid(1000);
+        self.store
+            .mark(&record, now)
+            .await
+            .map_err(|error: StoreError| Retry(causes(&error)))
+    }
+
+    /// On the last permitted receive the event is parked rather than left to become a dead letter, so that
+    /// the dead-letter queue holds only what the store refused.
+    async fn retry_or_park(
+        &self,
+        message: &SqsMessage,
+        opened: &Opened,
+        reason: String,
+    ) -> (DeliveryOutcome, Option<String>) {
+        if receive_count(message) < self.max_receive_count {
+            return (DeliveryOutcome::Retry, Some(reason));
+        }
+        let parked = Settled {
+            outcome: Outcome::Parked,
+            reason: Some(format!("retries_exhausted: {reason}")),
+            effect: None,
+        };
+        match self.mark(opened, &parked).await {
+            Ok(marked) => (delivery_outcome(&parked, marked), parked.reason),
+            Err(Retry(again)) => (DeliveryOutcome::Retry, Some(again)),
+        }
+    }
+
+    fn record(&self, opened: &Opened, outcome: Outcome, reason: Option<String>) -> Record {
+        Record {
+            scope: opened.head.scope(opened.source, self.mode),
+            name: opened.head.name(&opened.body),
+            created: opened.head.created,
+            event_type: opened.head.event_type.clone(),
+            outcome,
+            reason,
+            received_at_ms: opened.received_at_ms,
+            body: opened.body.clone(),
+        }
+    }
+
+    /// One line per delivery.
+    pub(crate) fn log_delivery(&self, message: &SqsMessage, delivery: &Delivery, micros: u64) {
+        let level = match delivery.outcome {
+            DeliveryOutcome::Parked => Level::Error,
+            DeliveryOutcome::Retry => Level::Warn,
+            DeliveryOutcome::Applied
+            | DeliveryOutcome::Duplicate
+            | DeliveryOutcome::Stale
+            | DeliveryOutcome::Ignored => Level::Info,
+        };
+        let line = Line::new(level, "delivery handled")
+            .with("event_id", delivery.event.as_str())
+            .with("event_type", delivery.event_type.as_deref())
+            .with("outcome", delivery.outcome.name())
+            .with("reason", delivery.reason.as_deref())
+            .with("message_id", delivery.message_id.as_str())
+            .with("receive_count", receive_count(message))
+            .with("duration_us", micros);
+        self.log.write(&line);
+    }
+}
+
+fn disposition(error: &ApplyError) -> Disposition {
+    match error {
+        ApplyError::Store(error) => error.disposition(),
+        ApplyError::Busy => Disposition::Retry,
+    }
+}
+
+fn delivery_outcome(settled: &Settled, marked: Marked) -> DeliveryOutcome {
+    match (settled.outcome, settled.effect, marked) {
+        // Written by this delivery although the ledger knew the event: a replay of it.
+        (Outcome::Applied, Some(Effect::Written), _) => DeliveryOutcome::Applied,
+        (_, _, Marked::AlreadyThere) => DeliveryOutcome::Duplicate,
+        (Outcome::Applied, Some(Effect::Stale), Marked::Recorded) => DeliveryOutcome::Stale,
+        // The row was written by a delivery that stopped before the mark; this one completed it.
+        (Outcome::Applied, _, Marked::Recorded) => DeliveryOutcome::Applied,
+        (Outcome::Ignored, _, Marked::Recorded) => DeliveryOutcome::Ignored,
+        (Outcome::Parked, _, Marked::Recorded) => DeliveryOutcome::Parked,
+    }
+}
+
+/// Takes a message apart. One without an envelope is its own body.
+fn open(message: &SqsMessage, now_ms: i64) -> Opened {
+    let text = message.body.as_deref().unwrap_or_default();
+    let sent_at_ms = attribute(message, "SentTimestamp").unwrap_or(now_ms);
+    let (envelope, error) = match Envelope::decode(text, sent_at_ms) {
+        Ok(envelope) => (envelope, None),
+        Err(error) => {
+            let body = text.as_bytes().to_vec();
+            let envelope = Envelope {
+                source: Source::Stripe,
+                received_at_ms: sent_at_ms,
+                body,
+            };
+            (envelope, Some(error))
+        }
+    };
+    let Envelope {
+        source,
+        received_at_ms,
+        body,
+    } = envelope;
+    let head = if error.is_some() {
+        Head::default()
+    } else {
+        Head::read(source, &body)
+    };
+    Opened {
+        source,
+        head,
+        received_at_ms,
+        body,
+        error,
+    }
+}
+
+fn receive_count(message: &SqsMessage) -> u32 {
+    attribute(message, "ApproximateReceiveCount").unwrap_or(1)
+}
+
+fn attribute<T: std::str::FromStr>(message: &SqsMessage, name: &str) -> Option<T> {
+    message.attributes.get(name)?.parse().ok()
+}
