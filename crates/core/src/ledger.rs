@@ -4,7 +4,7 @@
 //! deliberately left out, or could not be used. It is written when everything else is settled, so an event
 //! that is in the ledger as applied is in the state, and one that is not can always be driven again.
 
-use crate::scope::{Scope, Source};
+use crate::scope::Scope;
 
 /// Parked events are kept this long, in days, so that even a yearly event can be looked into.
 pub const PARKED_RETENTION_DAYS: u32 = 400;
@@ -61,14 +61,6 @@ pub struct Record {
     pub received_at_ms: i64,
     /// The signed bytes.
     pub body: Vec<u8>,
-}
-
-impl Record {
-    /// Who sent the event.
-    #[must_use]
-    pub fn source(&self) -> Source {
-        self.scope.source
-    }
 }
 
 #[cfg(test)]

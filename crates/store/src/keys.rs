@@ -15,7 +15,7 @@
 //! | index | on | keys | holds |
 //! |---|---|---|---|
 //! | `by_customer` | billing | `cpk` = `scope#customer#<customer>`, `csk` = `<kind>#<id>` | linked objects whose customer is known |
-//! | `parked` | events | `parked` = `scope`, `received` = Unix milliseconds | parked events only |
+//! | `parked` | events | `parked` = `<source>#<mode>`, `received` = Unix milliseconds | parked events only |
 //!
 //! So a customer's subscriptions are one Query with `pk` = the customer's partition and `sk` starting with
 //! `subscription#`, strongly consistent. The ledger's key comes from the event alone: a redelivery, a resend
@@ -24,7 +24,7 @@
 
 use billhook_core::objects::Kind;
 use billhook_core::row::RowKey;
-use billhook_core::scope::Scope;
+use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::time::hour;
 use billhook_core::token::token;
 
@@ -103,6 +103,12 @@ pub fn event(scope: &Scope, name: &str, created: Option<i64>) -> Key {
     }
 }
 
+/// Where the index on parked events keeps those of a source and mode, of all accounts together.
+#[must_use]
+pub fn parked_partition(source: Source, mode: Mode) -> String {
+    format!("{source}#{}", mode.name())
+}
+
 /// The object's part of a key: `<kind>#<id>`.
 pub(crate) fn object(kind: Kind, id: &str) -> String {
     format!("{}#{}", kind.name(), token(id))
@@ -123,7 +129,6 @@ fn shard(name: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use billhook_core::scope::{Mode, Source};
 
     fn scope(account: Option<&str>) -> Scope {
         let account = account.map(str::to_owned);

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use billhook_core::ledger::{Outcome, PARKED_RETENTION_DAYS, Record};
 use billhook_core::row::FORMAT;
-use billhook_core::scope::Scope;
+use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::token::token;
 
 use crate::Store;
@@ -138,12 +138,13 @@ impl Store {
             .transpose()
     }
 
-    /// How many events of a scope are parked.
+    /// How many events of a source and mode are parked, of all accounts together.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store did not answer.
-    pub async fn count_parked(&self, scope: &Scope) -> Result<u64, StoreError> {
+    pub async fn count_parked(&self, source: Source, mode: Mode) -> Result<u64, StoreError> {
+        let partition = keys::parked_partition(source, mode);
         let mut count = 0;
         let mut start = None;
         loop {
@@ -152,9 +153,9 @@ impl Store {
                 .query()
                 .table_name(&self.tables.events)
                 .index_name(PARKED)
-                .key_condition_expression("#parked = :scope")
+                .key_condition_expression("#parked = :partition")
                 .expression_attribute_names("#parked", PARKED)
-                .expression_attribute_values(":scope", AttributeValue::S(scope.key()))
+                .expression_attribute_values(":partition", AttributeValue::S(partition.clone()))
                 .select(Select::Count)
                 .set_exclusive_start_key(start)
                 .set_return_consumed_capacity(self.capacity());
@@ -199,7 +200,8 @@ impl Store {
             item.insert(names::REASON.to_owned(), text(reason));
         }
         if parked {
-            item.insert(PARKED.to_owned(), AttributeValue::S(record.scope.key()));
+            let partition = keys::parked_partition(record.scope.source, record.scope.mode);
+            item.insert(PARKED.to_owned(), AttributeValue::S(partition));
         }
         item
     }

@@ -2,11 +2,13 @@
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use billhook_core::access::Policy;
 use billhook_core::decide::{Change, Guard};
 use billhook_core::objects::Kind;
 use billhook_core::row::{FORMAT, Row, RowKey, StoredRow};
 use billhook_core::scope::Scope;
-use billhook_core::state::CustomerRow;
+use billhook_core::state::{self, CustomerRow};
+use serde_json::Value;
 
 use crate::Store;
 use crate::attributes::{self, Item, flag, number, text};
@@ -212,6 +214,23 @@ impl Store {
             });
         }
         Ok(rows)
+    }
+
+    /// A customer's whole state as JSON, as `GET /customers/{id}` shows it; none if nothing is known of the
+    /// customer. `now` is in Unix seconds. See [`Store::customer_rows`] for how consistent it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store did not answer.
+    pub async fn customer_state(
+        &self,
+        scope: &Scope,
+        customer: &str,
+        now: i64,
+        policy: Policy,
+    ) -> Result<Option<Value>, StoreError> {
+        let rows = self.customer_rows(scope, customer).await?;
+        Ok(state::customer_state(scope, customer, &rows, now, policy))
     }
 
     /// All items of a partition whose sort key starts with `prefix`: of the table strongly consistent, of an

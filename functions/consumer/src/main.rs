@@ -32,7 +32,7 @@ async fn main() -> Result<ExitCode, Error> {
     let function = &function;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        Ok::<_, Error>(function.handle(event.payload, deadline_ms).await)
+        Ok::<_, Error>(Box::pin(function.handle(event.payload, deadline_ms)).await)
     });
     lambda_runtime::run(handler).await?;
     Ok(ExitCode::SUCCESS)
