@@ -100,7 +100,7 @@ impl AwsEnvironment {
             endpoint: variables.optional("AWS_ENDPOINT_URL"),
             dynamodb_endpoint: variables.optional(Service::DynamoDb.endpoint_variable()),
             sqs_endpoint: variables.optional(Service::Sqs.endpoint_variable()),
-            http: https_client(bundles),
+            http: https_client(variables),
         }
     }
 
@@ -113,7 +113,7 @@ impl AwsEnvironment {
             endpoint: Some(endpoint),
             dynamodb_endpoint: None,
             sqs_endpoint: None,
-            http: https_client(vec![trust::AMAZON_ROOTS.to_vec()]),
+            http: https_client_that_trusts(vec![trust::AMAZON_ROOTS.to_vec()]),
         }
     }
 
@@ -151,8 +151,24 @@ fn base_config(limits: CallLimits) -> aws_types::sdk_config::Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
+/// The HTTPS client of every AWS client here. It trusts the roots that are built in and every certificate in
+/// the files `AWS_CA_BUNDLE` and `SSL_CERT_FILE`. Problems are noted with the variables.
+pub fn https_client(variables: &mut Variables<'_>) -> SharedHttpClient {
+    let mut bundles = vec![trust::AMAZON_ROOTS.to_vec()];
+    for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        let Some(path) = variables.optional(name) else {
+            continue;
+        };
+        match trust::read_bundle(path.as_ref()) {
+            Ok(bundle) => bundles.push(bundle),
+            Err(error) => variables.problem(name, &format!("is no usable bundle: {error}")),
+        }
+    }
+    https_client_that_trusts(bundles)
+}
+
 /// An HTTPS client that trusts exactly these PEM bundles.
-fn https_client(bundles: Vec<Vec<u8>>) -> SharedHttpClient {
+fn https_client_that_trusts(bundles: Vec<Vec<u8>>) -> SharedHttpClient {
     let mut roots = TrustStore::empty();
     for bundle in bundles {
         roots.add_pem_certificate(bundle);

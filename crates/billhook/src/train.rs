@@ -7,6 +7,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::args::TrainArgs;
+use crate::{Failure, print};
 
 /// Large enough that twice the size saves only 5 % more, small enough to be digested in 0.1 ms.
 const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
@@ -17,7 +21,7 @@ const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
 /// # Errors
 ///
 /// Where a file cannot be read, or there are too few samples.
-pub(crate) fn train(folders: &[PathBuf], number: u32) -> io::Result<Vec<u8>> {
+fn train(folders: &[PathBuf], number: u32) -> io::Result<Vec<u8>> {
     let mut samples = Vec::new();
     for folder in folders {
         collect(folder, &mut samples)?;
@@ -68,4 +72,18 @@ fn transcode<F: serde_json::ser::Formatter>(
 ) -> io::Result<()> {
     let mut from = serde_json::Deserializer::from_str(event);
     serde_transcode::transcode(&mut from, into).map_err(io::Error::from)
+}
+
+/// Trains, writes, and says what came of it.
+pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, Failure> {
+    let dictionary = train(&args.folders, args.number)
+        .map_err(|error| format!("the dictionary cannot be trained: {error}"))?;
+    fs::write(&args.out, &dictionary)
+        .map_err(|error| format!("{} cannot be written: {error}", args.out.display()))?;
+    let (number, out) = (args.number, args.out.display());
+    print(&format!(
+        "dictionary {number}: {} bytes in {out}",
+        dictionary.len()
+    ));
+    Ok(ExitCode::SUCCESS)
 }

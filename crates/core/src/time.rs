@@ -28,6 +28,20 @@ pub fn hour(unix_seconds: i64) -> Option<String> {
         .then(|| format!("{year:04}{month:02}{day:02}{:02}", at.hour()))
 }
 
+/// The minute (UTC) of a Unix second for people, as `YYYY-MM-DD HH:MM`.
+#[must_use]
+pub fn date_time(unix_seconds: i64) -> String {
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(unix_seconds) else {
+        return unix_seconds.to_string();
+    };
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}",
+        at.hour(),
+        at.minute()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_types::SdkConfig;
 use billhook_aws::{AwsEnvironment, CallLimits, Service};
 
 pub use error::{Disposition, StoreError, StoreErrorKind};
@@ -58,6 +59,12 @@ impl Store {
     pub fn new(environment: &AwsEnvironment, tables: Tables, event_retention_days: u32) -> Self {
         let client = Client::new(&environment.sdk_config(Service::DynamoDb, LIMITS));
         Self::with_client(client, tables, event_retention_days)
+    }
+
+    /// The tables in the account of a configuration that was made elsewhere.
+    #[must_use]
+    pub fn from_sdk_config(config: &SdkConfig, tables: Tables, event_retention_days: u32) -> Self {
+        Self::with_client(Client::new(config), tables, event_retention_days)
     }
 
     /// The tables behind a client that was made elsewhere.
