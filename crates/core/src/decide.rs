@@ -7,10 +7,12 @@
 //! A row is a snapshot with a version, so writing one twice is harmless; that is why no lock and no
 //! transaction is needed, and why every row of an event is carried to the end on every delivery.
 
+use serde_json::Value;
+
 use crate::event::{Content, Event};
-use crate::objects::{self, Kind, NoSnapshot};
-use crate::order::{Rank, is_deletion};
-use crate::row::{Row, RowKey, StoredRow};
+use crate::objects::{self, Kind, NoSnapshot, Snapshot};
+use crate::order::{self, Fact, Incoming, Learned, Merged, Observed, merge};
+use crate::row::{DELETED, RowKey, StoredRow};
 use crate::scope::{Mode, Source};
 
 /// What an event is about.
@@ -27,8 +29,8 @@ pub enum Plan {
 pub struct Change {
     /// Which row.
     pub key: RowKey,
-    /// What it shall be, unless a later one is stored.
-    pub row: Row,
+    /// What the event tells about the object, and when.
+    pub incoming: Incoming,
     /// The customer that the object names. An object that names none keeps the one it was linked to.
     pub customer: Option<String>,
 }
@@ -64,13 +66,13 @@ impl Ignored {
 
 /// Says which row an event is about. `mode` is the stack's.
 #[must_use]
-pub fn plan(event: Event, mode: Mode) -> Plan {
+pub fn plan(event: &Event, mode: Mode) -> Plan {
     if event.scope.mode != mode {
         return Plan::Ignore(Ignored::OtherMode);
     }
-    let object = match &event.content {
+    let (object, previous) = match &event.content {
         Content::Thin => return Plan::Ignore(Ignored::Thin),
-        Content::Snapshot { object, .. } => object,
+        Content::Snapshot { object, previous } => (object, previous.as_ref()),
     };
     let kind = match event.scope.source {
         Source::Stripe => objects::kind_of(&event.event_type),
@@ -80,33 +82,50 @@ pub fn plan(event: Event, mode: Mode) -> Plan {
         return Plan::Ignore(Ignored::NoState);
     };
     match objects::read(kind, object) {
-        Ok(snapshot) => Plan::Keep(Box::new(change(event, snapshot))),
+        Ok(snapshot) => Plan::Keep(Box::new(change(event, object, previous, snapshot))),
         Err(NoSnapshot::NoId) => Plan::Ignore(Ignored::Preview),
         Err(NoSnapshot::NoCustomer) => Plan::Ignore(Ignored::NoCustomer),
     }
 }
 
-fn change(event: Event, snapshot: objects::Snapshot) -> Change {
-    let rank = Rank::new(&event.event_type, snapshot.stage, &snapshot.extract);
-    let owner = snapshot
-        .customer
-        .clone()
-        .filter(|_| snapshot.kind.is_owned());
+fn change(event: &Event, object: &Value, previous: Option<&Value>, snapshot: Snapshot) -> Change {
+    let Snapshot {
+        kind,
+        id,
+        customer,
+        mut extract,
+        stage,
+    } = snapshot;
+    let deleted = event.event_type.ends_with(".deleted");
+    // A deleted subscription is a canceled one, which is still shown; anything else is gone.
+    if deleted && kind != Kind::Subscription {
+        extract.insert(DELETED.to_owned(), Value::Bool(true));
+    }
+    let fact = Fact::of(&Observed {
+        event: &event.id,
+        event_type: &event.event_type,
+        request: event.request.as_deref(),
+        api_version: event.api_version.as_deref(),
+        snapshot: object,
+        previous,
+        // None of the kinds that are kept lets its users choose ids: what is deleted stays so.
+        terminal: stage.terminal || deleted,
+        rank: stage.rank.into(),
+    });
+    let owner = customer.clone().filter(|_| kind.is_owned());
     Change {
         key: RowKey {
-            scope: event.scope,
-            kind: snapshot.kind,
-            id: snapshot.id,
+            scope: event.scope.clone(),
+            kind,
+            id,
             owner,
         },
-        row: Row {
+        incoming: Incoming {
             second: event.created,
-            event: event.id,
-            rank,
-            deleted: is_deletion(&event.event_type) && snapshot.kind != Kind::Subscription,
-            extract: snapshot.extract,
+            learned: Learned::Event(fact),
+            extract: Value::Object(extract),
         },
-        customer: snapshot.customer,
+        customer,
     }
 }
 
@@ -114,18 +133,27 @@ fn change(event: Event, snapshot: objects::Snapshot) -> Change {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Write it, if what is stored is still as the guard says.
-    Write {
-        /// What must be true of the stored row.
-        guard: Guard,
-    },
+    Write(Box<Write>),
     /// Nothing is to be written.
     Settled(Settled),
+}
+
+/// A row to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// What the row shall be.
+    pub row: order::Row,
+    /// What must be true of the stored row.
+    pub guard: Guard,
+    /// Whether the row then shows the state of the event.
+    pub shows_event: bool,
 }
 
 /// What must be true of the stored row when it is overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// There is none, or its second is older than the new one's.
+    /// There is none, or its second is older than the new one's. What it knows of its second becomes the
+    /// new row's base, whatever that is.
     AbsentOrOlder,
     /// It is exactly the one that was read.
     Rev(u64),
@@ -134,7 +162,7 @@ pub enum Guard {
 /// Why nothing is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The row shows this very event.
+    /// The row knows this very event.
     Duplicate,
     /// The row shows a later state.
     Stale,
@@ -143,23 +171,25 @@ pub enum Settled {
 /// Decides about one row: `stored` is what the store answered, none while it was not asked.
 ///
 /// The first write is tried unread, because nearly every event is the newest of its object: one write
-/// and no read. Within a second the version says nothing, so there the guard is the row's `rev`.
+/// and no read. Within a second, and for anything older, the row is merged as the store has it, and the guard is
+/// its `rev`: two losers of a tie would leave its second as it was.
 #[must_use]
-pub fn decide(incoming: &Row, stored: Option<&StoredRow>) -> Decision {
-    let Some(stored) = stored else {
-        return Decision::Write {
-            guard: Guard::AbsentOrOlder,
-        };
+pub fn decide(incoming: &Incoming, stored: Option<&StoredRow>) -> Decision {
+    let (merged, guard) = match stored {
+        None => (merge(None, incoming), Guard::AbsentOrOlder),
+        Some(stored) => (merge(Some(&stored.row), incoming), Guard::Rev(stored.rev)),
     };
-    let there = &stored.row;
-    if there.event == incoming.event {
-        return Decision::Settled(Settled::Duplicate);
+    match merged {
+        Merged::Known => Decision::Settled(Settled::Duplicate),
+        Merged::Stale => Decision::Settled(Settled::Stale),
+        Merged::Changed(row) => {
+            let shows_event =
+                row.second == incoming.second && row.winner().state == incoming.learned.state();
+            Decision::Write(Box::new(Write {
+                row,
+                guard,
+                shows_event,
+            }))
+        }
     }
-    let version = |row: &Row| (row.second, row.rank.clone());
-    if version(incoming) > version(there) {
-        return Decision::Write {
-            guard: Guard::Rev(stored.rev),
-        };
-    }
-    Decision::Settled(Settled::Stale)
 }

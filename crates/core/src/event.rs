@@ -34,10 +34,10 @@ pub struct Event {
 pub enum Content {
     /// The whole object as it was right after the event.
     Snapshot {
-        /// The object.
-        object: Map<String, Value>,
+        /// The object, always a JSON object.
+        object: Value,
         /// The old values of what changed, where the source tells.
-        previous: Option<Map<String, Value>>,
+        previous: Option<Value>,
     },
     /// A thin event (`v2.core.event`): it names an object and does not show it.
     Thin,
@@ -109,7 +109,7 @@ pub fn decode(source: Source, mode: Mode, body: &[u8]) -> Result<Event, Unusable
             stripe_content(&mut fields)?
         }
         Source::BearBilling => match fields.remove("data") {
-            Some(Value::Object(object)) => Content::Snapshot {
+            Some(object @ Value::Object(_)) => Content::Snapshot {
                 object,
                 previous: None,
             },
@@ -150,12 +150,9 @@ fn stripe_content(fields: &mut Map<String, Value>) -> Result<Content, Unusable> 
     let Some(Value::Object(mut data)) = fields.remove("data") else {
         return Err(Unusable::Field("data"));
     };
-    let previous = match data.remove("previous_attributes") {
-        Some(Value::Object(previous)) => Some(previous),
-        _ => None,
-    };
+    let previous = data.remove("previous_attributes").filter(Value::is_object);
     match data.remove("object") {
-        Some(Value::Object(object)) => Ok(Content::Snapshot { object, previous }),
+        Some(object @ Value::Object(_)) => Ok(Content::Snapshot { object, previous }),
         _ => Err(Unusable::Field("data.object")),
     }
 }

@@ -155,47 +155,54 @@ impl Kind {
 
     /// How far along its life an object with this extract is.
     fn stage(self, extract: &Map<String, Value>) -> Stage {
-        let status = extract
-            .get("status")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let states: &[&str] = match self {
-            Self::Subscription => subscription::STATES,
-            Self::Invoice => invoice::STATES,
-            Self::Charge => charge::STATES,
-            Self::PaymentIntent => payment_intent::STATES,
-            Self::Refund => refund::STATES,
-            Self::Dispute => dispute::STATES,
-            Self::CheckoutSession => return checkout_session::stage(extract),
-            Self::InvoicePayment => invoice_payment::STATES,
-            Self::CreditNote => credit_note::STATES,
-            Self::Customer | Self::EntitlementSummary => &[],
-        };
-        let terminal: &[&str] = match self {
-            Self::Subscription => subscription::TERMINAL,
-            Self::Invoice => invoice::TERMINAL,
-            Self::Charge => charge::TERMINAL,
-            Self::PaymentIntent => payment_intent::TERMINAL,
-            Self::Refund => refund::TERMINAL,
-            Self::Dispute => dispute::TERMINAL,
-            Self::InvoicePayment => invoice_payment::TERMINAL,
-            Self::CreditNote => credit_note::TERMINAL,
-            Self::CheckoutSession | Self::Customer | Self::EntitlementSummary => &[],
-        };
-        Stage {
+        match self {
+            // Nothing of these says how far they are.
+            Self::Customer | Self::EntitlementSummary => Stage::default(),
+            Self::Subscription => subscription::stage(extract),
+            Self::Invoice => Stage::by_status(extract, invoice::STATES, invoice::TERMINAL),
+            Self::Charge => charge::stage(extract),
+            Self::PaymentIntent => {
+                Stage::by_status(extract, payment_intent::STATES, payment_intent::TERMINAL)
+            }
+            Self::Refund => Stage::by_status(extract, refund::STATES, refund::TERMINAL),
+            Self::Dispute => Stage::by_status(extract, dispute::STATES, dispute::TERMINAL),
+            Self::CheckoutSession => checkout_session::stage(extract),
+            Self::InvoicePayment => {
+                Stage::by_status(extract, invoice_payment::STATES, invoice_payment::TERMINAL)
+            }
+            Self::CreditNote => {
+                Stage::by_status(extract, credit_note::STATES, credit_note::TERMINAL)
+            }
+        }
+    }
+}
+
+/// How far along its life an object is. It decides between states of one second where no event tells what changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stage {
+    /// True for a state that only others like it can follow.
+    pub terminal: bool,
+    /// The place of the state in its kind's usual life, from 1; 0 for a state that is not known. States between
+    /// which an object goes to and fro share a place.
+    pub rank: u8,
+}
+
+impl Stage {
+    /// The stage of an object whose status says how far it is.
+    fn by_status(extract: &Map<String, Value>, states: &[&str], terminal: &[&str]) -> Self {
+        let status = text(extract, "status");
+        Self {
             terminal: terminal.contains(&status),
             rank: rank(states, status),
         }
     }
 }
 
-/// How far along its life an object is; of two states in one second the later stage counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stage {
-    /// True for a state that nothing follows.
-    pub terminal: bool,
-    /// The place of the state in its kind's usual life, from 1; 0 for a state that is not known.
-    pub rank: u8,
+fn text<'a>(extract: &'a Map<String, Value>, name: &str) -> &'a str {
+    extract
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The place of a state in the list of its kind, from 1.
@@ -235,8 +242,8 @@ pub enum NoSnapshot {
 /// # Errors
 ///
 /// [`NoSnapshot`] where there is nothing that a row could be kept for.
-pub fn read(kind: Kind, object: &Map<String, Value>) -> Result<Snapshot, NoSnapshot> {
-    let fields = Fields::new(object);
+pub fn read(kind: Kind, object: &Value) -> Result<Snapshot, NoSnapshot> {
+    let fields = Fields::new(object.as_object().ok_or(NoSnapshot::NoId)?);
     let customer = match kind {
         Kind::Customer => fields.text(&["id"]),
         _ => fields.id(&["customer"]),

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::objects::Kind;
-use crate::order::Rank;
+use crate::order;
 use crate::scope::Scope;
 
 /// The format of the rows written here. A consumer that meets a newer one leaves it alone and retries,
@@ -25,28 +25,30 @@ pub struct RowKey {
     pub owner: Option<String>,
 }
 
-/// The winning snapshot of an object's newest second.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// When the event that showed this state was created, in Unix seconds.
-    pub second: i64,
-    /// The id of that event.
-    pub event: String,
-    /// What decides between events of one second.
-    pub rank: Rank,
-    /// True for a tombstone: the object was deleted. The extract is what it was last.
-    pub deleted: bool,
-    /// The fields that are kept.
-    pub extract: Map<String, Value>,
-}
-
 /// A row as it was read, with the number that guards a write over it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRow {
-    /// The row.
-    pub row: Row,
+    /// The newest second, what is known of it, and the state that it shows.
+    pub row: order::Row,
     /// Raised by one with every write.
     pub rev: u64,
     /// The customer that a linked object belongs to, named by itself or found through its parents.
     pub customer: Option<String>,
+}
+
+/// The member of an extract that makes it a tombstone: the object was deleted, and the rest is what it was last.
+pub const DELETED: &str = "deleted";
+
+impl StoredRow {
+    /// The fields that are kept of the object.
+    #[must_use]
+    pub fn extract(&self) -> Option<&Map<String, Value>> {
+        self.row.extract.as_object()
+    }
+
+    /// Whether the object was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.row.extract.get(DELETED) == Some(&Value::Bool(true))
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::{Policy, STATUSES_BEST_FIRST, access, status_place};
 use crate::objects::Kind;
-use crate::row::{Row, StoredRow};
+use crate::row::StoredRow;
 use crate::scope::Scope;
 
 /// A row that belongs to a customer.
@@ -46,8 +46,8 @@ pub fn customer_state(
     let about = rows
         .iter()
         .find(|row| row.kind == Kind::Customer)
-        .map(|row| &row.stored.row);
-    let deleted = about.is_some_and(|row| row.deleted);
+        .map(|row| &row.stored);
+    let deleted = about.is_some_and(StoredRow::is_deleted);
     let objects = |kind| objects_of(rows, kind);
     let subscriptions = objects(Kind::Subscription);
     let invoices = objects(Kind::Invoice);
@@ -60,7 +60,7 @@ pub fn customer_state(
     let paid = invoices
         .values()
         .filter(|invoice| is(invoice, "status", "paid"));
-    let field = |name: &str| about.and_then(|row| row.extract.get(name)).cloned();
+    let field = |name: &str| about.and_then(|row| row.row.extract.get(name)).cloned();
     Some(json!({
         "customer": customer,
         "source": scope.source.name(),
@@ -95,20 +95,20 @@ pub fn customer_state(
 fn objects_of(rows: &[CustomerRow], kind: Kind) -> Map<String, Value> {
     let alive = rows
         .iter()
-        .filter(|row| row.kind == kind && !row.stored.row.deleted);
+        .filter(|row| row.kind == kind && !row.stored.is_deleted());
     alive
-        .map(|row| (row.id.clone(), show(kind, &row.stored.row)))
+        .map(|row| (row.id.clone(), show(kind, &row.stored)))
         .collect()
 }
 
 /// One object as it is shown: its extract, the fields that are promised even where nothing is known of
 /// them, and which event it stands as of.
-fn show(kind: Kind, row: &Row) -> Value {
+fn show(kind: Kind, row: &StoredRow) -> Value {
     let mut shown: Map<String, Value> = promised_fields(kind)
         .iter()
         .map(|name| ((*name).to_owned(), Value::Null))
         .collect();
-    shown.extend(row.extract.clone());
+    shown.extend(row.extract().cloned().unwrap_or_default());
     if kind == Kind::Subscription {
         show_items(&mut shown);
     }
@@ -165,8 +165,8 @@ fn promised_fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn as_of(row: &Row) -> Value {
-    json!({ "event": row.event, "created": row.second })
+fn as_of(row: &StoredRow) -> Value {
+    json!({ "event": row.row.winner().event, "created": row.row.second })
 }
 
 fn is(object: &Value, field: &str, value: &str) -> bool {
@@ -330,7 +330,8 @@ mod tests {
                 .map(|t| t.refunded)
                 .sum::<i64>()
         };
-        let table: [(i64, &[(i64, &str)], i64); 7] = [
+        type Case<'a> = (i64, &'a [(i64, &'a str)], i64);
+        let table: [Case<'_>; 7] = [
             (0, &[], 0),
             (500, &[], 500),
             (500, &[(500, "succeeded")], 500),

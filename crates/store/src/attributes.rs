@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -17,15 +17,13 @@ pub(crate) fn from_json(value: &Value) -> AttributeValue {
         Value::Number(number) => AttributeValue::N(number.to_string()),
         Value::String(text) => AttributeValue::S(text.clone()),
         Value::Array(values) => AttributeValue::L(values.iter().map(from_json).collect()),
-        Value::Object(map) => from_map(map),
+        Value::Object(map) => {
+            let members = map
+                .iter()
+                .map(|(name, value)| (name.clone(), from_json(value)));
+            AttributeValue::M(members.collect())
+        }
     }
-}
-
-pub(crate) fn from_map(map: &Map<String, Value>) -> AttributeValue {
-    let members = map
-        .iter()
-        .map(|(name, value)| (name.clone(), from_json(value)));
-    AttributeValue::M(members.collect())
 }
 
 /// What was stored by [`from_json`]; anything else that someone may have put there reads as null.
@@ -35,15 +33,12 @@ pub(crate) fn to_json(value: &AttributeValue) -> Value {
         AttributeValue::N(text) => text.parse::<Number>().map_or(Value::Null, Value::Number),
         AttributeValue::S(text) => Value::String(text.clone()),
         AttributeValue::L(values) => values.iter().map(to_json).collect(),
-        AttributeValue::M(map) => Value::Object(to_map(map)),
+        AttributeValue::M(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), to_json(value)))
+            .collect(),
         _ => Value::Null,
     }
-}
-
-pub(crate) fn to_map(map: &HashMap<String, AttributeValue>) -> Map<String, Value> {
-    map.iter()
-        .map(|(name, value)| (name.clone(), to_json(value)))
-        .collect()
 }
 
 pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
@@ -52,10 +47,6 @@ pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
 
 pub(crate) fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-pub(crate) fn flag(item: &Item, name: &str) -> bool {
-    item.get(name).and_then(|value| value.as_bool().ok()) == Some(&true)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod meter;
 pub mod payload;
 mod rows;
 pub mod tables;
+mod update;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,19 +1,26 @@
 //! Rows of the billing table: the guarded write, and the reads.
 
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+};
 use billhook_core::access::Policy;
-use billhook_core::decide::{Change, Guard};
+use billhook_core::decide::{Change, Guard, Write};
 use billhook_core::objects::Kind;
-use billhook_core::row::{FORMAT, Row, RowKey, StoredRow};
+use billhook_core::order::{self, Base, StateHash, Ties};
+use billhook_core::row::{FORMAT, RowKey, StoredRow};
 use billhook_core::scope::Scope;
 use billhook_core::state::{self, CustomerRow};
 use serde_json::Value;
 
 use crate::Store;
-use crate::attributes::{self, Item, flag, number, text};
+use crate::attributes::{self, Item, number, text};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::keys::{self, BY_CUSTOMER, CHILD, CPK, CSK, PK, SK};
+use crate::update::Update;
 
 /// The attributes of a row, beside its keys.
 ///
@@ -21,23 +28,26 @@ use crate::keys::{self, BY_CUSTOMER, CHILD, CPK, CSK, PK, SK};
 /// |---|---|
 /// | `f` | the format number |
 /// | `rev` | raised by one with every write |
-/// | `at` | the second of the snapshot: when its event was created |
-/// | `event` | the id of that event |
-/// | `rank` | what decides between events of that second |
+/// | `data` | the object's state; with `deleted`: true it is a tombstone |
+/// | `at` | the newest second that is known of, in Unix time |
+/// | `ties` | what is known of that second ([`billhook_core::order`]) |
+/// | `others` | the other states of that second, where there are several |
+/// | `undecided` | true where the events do not tell which of them is the last |
+/// | `base_at`, `base_ties` | the newest second before, and what is known of it |
 /// | `id` | the object's id |
 /// | `customer` | the customer of a linked object, where it is known |
-/// | `deleted` | true on a tombstone |
-/// | `data` | the object's state |
 mod names {
     pub(super) const FORMAT: &str = "f";
     pub(super) const REV: &str = "rev";
+    pub(super) const DATA: &str = "data";
     pub(super) const AT: &str = "at";
-    pub(super) const EVENT: &str = "event";
-    pub(super) const RANK: &str = "rank";
+    pub(super) const TIES: &str = "ties";
+    pub(super) const OTHERS: &str = "others";
+    pub(super) const UNDECIDED: &str = "undecided";
+    pub(super) const BASE_AT: &str = "base_at";
+    pub(super) const BASE_TIES: &str = "base_ties";
     pub(super) const ID: &str = "id";
     pub(super) const CUSTOMER: &str = "customer";
-    pub(super) const DELETED: &str = "deleted";
-    pub(super) const DATA: &str = "data";
 }
 
 /// What became of a guarded write.
@@ -59,21 +69,19 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`] where it is not known whether the row was written.
-    pub async fn write_row(&self, change: &Change, guard: Guard) -> Result<Wrote, StoreError> {
+    pub async fn write_row(&self, change: &Change, write: &Write) -> Result<Wrote, StoreError> {
         const OPERATION: &str = "write a row";
-        let request = guarded(self.update(&keys::row(&change.key)), change, guard);
-        match assign(request, change).send().await {
+        let request = self.update(&keys::row(&change.key));
+        match row_write(request, change, write).send().await {
             Ok(answer) => {
                 self.count_write(answer.consumed_capacity());
                 Ok(Wrote::Written)
             }
             Err(error) => {
                 self.count_write(None);
-                let refusal = error.as_service_error().and_then(|error| match error {
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused),
-                    _ => None,
-                });
-                let Some(refusal) = refusal else {
+                let Some(UpdateItemError::ConditionalCheckFailedException(refusal)) =
+                    error.as_service_error()
+                else {
                     return Err(StoreError::new(OPERATION, &error));
                 };
                 match refusal.item() {
@@ -160,16 +168,14 @@ impl Store {
     ///
     /// [`StoreError`] where it is not known whether it was written.
     pub async fn link(&self, key: &RowKey, customer: &str) -> Result<(), StoreError> {
+        let mut update = Update::default();
+        belongs_to(&mut update, key, customer);
+        raise_rev(&mut update);
+        update.name(PK);
         // row_exists: there is a row; not_linked: no customer is known yet.
         let condition = "attribute_exists(#pk) AND attribute_not_exists(#cpk)";
-        let request = self
-            .update(&keys::row(key))
-            .condition_expression(condition)
-            .update_expression("SET #customer = :customer, #cpk = :cpk, #csk = :csk ADD #rev :one")
-            .expression_attribute_names("#pk", PK)
-            .expression_attribute_names("#rev", names::REV)
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
-        match belongs_to(request, key, customer).send().await {
+        let request = update.request(self.update(&keys::row(key)), condition);
+        match request.send().await {
             Ok(answer) => self.count_write(answer.consumed_capacity()),
             Err(error) => {
                 self.count_write(None);
@@ -289,121 +295,138 @@ impl Store {
             .set_return_consumed_capacity(self.capacity())
     }
 
-    pub(crate) fn count_write(&self, capacity: Option<&aws_sdk_dynamodb::types::ConsumedCapacity>) {
+    pub(crate) fn count_write(&self, capacity: Option<&ConsumedCapacity>) {
         if let Some(meter) = &self.meter {
             meter.wrote(capacity);
         }
     }
 
-    pub(crate) fn count_read(&self, capacity: Option<&aws_sdk_dynamodb::types::ConsumedCapacity>) {
+    pub(crate) fn count_read(&self, capacity: Option<&ConsumedCapacity>) {
         if let Some(meter) = &self.meter {
             meter.read(capacity);
         }
     }
 }
 
-/// Adds the condition of a row write.
-fn guarded(
+/// Completes the request for a row write: its condition, and what it sets.
+fn row_write(
     request: UpdateItemFluentBuilder,
     change: &Change,
-    guard: Guard,
+    write: &Write,
 ) -> UpdateItemFluentBuilder {
+    let Write { row, guard, .. } = write;
+    let mut update = Update::default();
+    update.set(names::FORMAT, number_value(FORMAT));
+    update.set(names::ID, AttributeValue::S(change.key.id.clone()));
+    update.set(names::DATA, attributes::from_json(&row.extract));
+    update.set(names::AT, number_value(row.second));
+    update.set(names::TIES, AttributeValue::S(row.ties.to_string()));
+    raise_rev(&mut update);
+    if let Some(customer) = change
+        .customer
+        .as_deref()
+        .filter(|_| change.key.owner.is_none())
+    {
+        belongs_to(&mut update, &change.key, customer);
+    }
     match guard {
         Guard::AbsentOrOlder => {
+            // What is known of the second that is replaced becomes the base, unread.
+            update.value("none", AttributeValue::S(String::new()));
+            update.assign(names::BASE_AT, "if_not_exists(#at, :zero)");
+            update.assign(names::BASE_TIES, "if_not_exists(#ties, :none)");
+            update.remove(names::OTHERS);
+            update.remove(names::UNDECIDED);
             // absent: this is the object's first row; older: the stored second is strictly older, and
             // readable: its format is not newer than ours.
-            let condition = "attribute_not_exists(#pk) OR (#at < :at AND #f <= :f)";
-            let _ = change;
-            request
-                .condition_expression(condition)
-                .expression_attribute_names("#pk", PK)
+            update.name(PK);
+            update.request(
+                request,
+                "attribute_not_exists(#pk) OR (#at < :at AND #f <= :f)",
+            )
         }
         Guard::Rev(rev) => {
+            update.set(names::BASE_AT, number_value(row.base.second));
+            update.set(
+                names::BASE_TIES,
+                AttributeValue::S(row.base.ties.to_string()),
+            );
+            update.set_or_remove(names::OTHERS, others_value(row));
+            let undecided = (!row.winner().decided).then_some(AttributeValue::Bool(true));
+            update.set_or_remove(names::UNDECIDED, undecided);
             // unchanged: nobody wrote since the row was read.
-            request
-                .condition_expression("#rev = :seen")
-                .expression_attribute_values(":seen", AttributeValue::N(rev.to_string()))
+            update.value("seen", number_value(*rev));
+            update.request(request, "#rev = :seen")
         }
     }
 }
 
-/// Adds what a row write sets.
-fn assign(request: UpdateItemFluentBuilder, change: &Change) -> UpdateItemFluentBuilder {
-    let Change { key, row, customer } = change;
-    let mut set = "SET #f = :f, #at = :at, #event = :event, #rank = :rank, #id = :id, \
-                   #data = :data, #deleted = :deleted, #rev = if_not_exists(#rev, :zero) + :one"
-        .to_owned();
-    let linked = customer.as_deref().filter(|_| key.owner.is_none());
-    if linked.is_some() {
-        set.push_str(", #customer = :customer, #cpk = :cpk, #csk = :csk");
-    }
-    let values = [
-        ("f", names::FORMAT, AttributeValue::N(FORMAT.to_string())),
-        ("at", names::AT, AttributeValue::N(row.second.to_string())),
-        ("event", names::EVENT, AttributeValue::S(row.event.clone())),
-        ("rank", names::RANK, AttributeValue::S(row.rank.encode())),
-        ("id", names::ID, AttributeValue::S(key.id.clone())),
-        ("data", names::DATA, attributes::from_map(&row.extract)),
-        ("deleted", names::DELETED, AttributeValue::Bool(row.deleted)),
-    ];
-    let request = values
-        .into_iter()
-        .fold(request, |request, (place, name, value)| {
-            request
-                .expression_attribute_names(format!("#{place}"), name)
-                .expression_attribute_values(format!(":{place}"), value)
-        });
-    let request = request
-        .update_expression(set)
-        .expression_attribute_names("#rev", names::REV)
-        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
-        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
-    match linked {
-        Some(customer) => belongs_to(request, key, customer),
-        None => request,
-    }
+fn raise_rev(update: &mut Update) {
+    update.value("zero", number_value(0));
+    update.value("one", number_value(1));
+    update.assign(names::REV, "if_not_exists(#rev, :zero) + :one");
 }
 
-/// Fills in the customer of a linked object and its keys in the index.
-fn belongs_to(
-    request: UpdateItemFluentBuilder,
-    key: &RowKey,
-    customer: &str,
-) -> UpdateItemFluentBuilder {
-    let cpk = keys::customer_partition(&key.scope, customer);
-    let csk = keys::object(key.kind, &key.id);
-    request
-        .expression_attribute_names("#customer", names::CUSTOMER)
-        .expression_attribute_names("#cpk", CPK)
-        .expression_attribute_names("#csk", CSK)
-        .expression_attribute_values(":customer", AttributeValue::S(customer.to_owned()))
-        .expression_attribute_values(":cpk", AttributeValue::S(cpk))
-        .expression_attribute_values(":csk", AttributeValue::S(csk))
+fn number_value(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn others_value(row: &order::Row) -> Option<AttributeValue> {
+    let others = row.others.iter();
+    let others = others.map(|(state, extract)| (state.to_string(), attributes::from_json(extract)));
+    (!row.others.is_empty()).then(|| AttributeValue::M(others.collect()))
+}
+
+/// Sets the customer of a linked object and its keys in the index.
+fn belongs_to(update: &mut Update, key: &RowKey, customer: &str) {
+    update.set(names::CUSTOMER, AttributeValue::S(customer.to_owned()));
+    update.set(
+        CPK,
+        AttributeValue::S(keys::customer_partition(&key.scope, customer)),
+    );
+    update.set(CSK, AttributeValue::S(keys::object(key.kind, &key.id)));
 }
 
 /// Reads a row from its item.
 fn read(operation: &'static str, item: &Item) -> Result<StoredRow, StoreError> {
-    let missing = |name| StoreError::unreadable(operation, name);
-    let format: u32 = number(item, names::FORMAT).ok_or_else(|| missing(names::FORMAT))?;
+    let unreadable = |name| StoreError::unreadable(operation, name);
+    let format: u32 = number(item, names::FORMAT).ok_or_else(|| unreadable(names::FORMAT))?;
     if format > FORMAT {
         return Err(StoreError {
             operation,
             kind: StoreErrorKind::NewerFormat,
         });
     }
-    let rank = text(item, names::RANK).and_then(|rank| billhook_core::order::Rank::decode(&rank));
-    let data = item.get(names::DATA).and_then(|data| data.as_m().ok());
-    Ok(StoredRow {
-        row: Row {
-            second: number(item, names::AT).ok_or_else(|| missing(names::AT))?,
-            event: text(item, names::EVENT).ok_or_else(|| missing(names::EVENT))?,
-            rank: rank.ok_or_else(|| missing(names::RANK))?,
-            deleted: flag(item, names::DELETED),
-            extract: attributes::to_map(data.ok_or_else(|| missing(names::DATA))?),
+    let ties = |name| text(item, name).and_then(|ties| ties.parse::<Ties>().ok());
+    let data = item
+        .get(names::DATA)
+        .ok_or_else(|| unreadable(names::DATA))?;
+    let row = order::Row {
+        second: number(item, names::AT).ok_or_else(|| unreadable(names::AT))?,
+        ties: ties(names::TIES).ok_or_else(|| unreadable(names::TIES))?,
+        extract: attributes::to_json(data),
+        others: read_others(item).ok_or_else(|| unreadable(names::OTHERS))?,
+        base: Base {
+            second: number(item, names::BASE_AT).ok_or_else(|| unreadable(names::BASE_AT))?,
+            ties: ties(names::BASE_TIES).ok_or_else(|| unreadable(names::BASE_TIES))?,
         },
-        rev: number(item, names::REV).ok_or_else(|| missing(names::REV))?,
+    };
+    let rev = number(item, names::REV).ok_or_else(|| unreadable(names::REV))?;
+    Ok(StoredRow {
+        row,
+        rev,
         customer: text(item, names::CUSTOMER),
     })
+}
+
+fn read_others(item: &Item) -> Option<BTreeMap<StateHash, Value>> {
+    let Some(others) = item.get(names::OTHERS) else {
+        return Some(BTreeMap::new());
+    };
+    let others = others.as_m().ok()?.iter();
+    others
+        .map(|(state, extract)| Some((state.parse().ok()?, attributes::to_json(extract))))
+        .collect()
 }
 
 /// The kind of object in a sort key of the form `<kind>#<id>`.

@@ -25,10 +25,18 @@ const TRIES_MAX: u32 = 6;
 pub enum Effect {
     /// The row shows the event's state now.
     Written,
-    /// The row showed this very event already.
+    /// The row knew this very event already.
     Duplicate,
-    /// The row shows a later state.
+    /// The row shows a later state. What the event tells of its second is noted.
     Stale,
+}
+
+/// How a row came to be settled.
+struct Done {
+    effect: Effect,
+    written: bool,
+    /// The row as it was before, where it was seen.
+    stored: Option<StoredRow>,
 }
 
 /// Why a change was not carried to the end.
@@ -50,22 +58,20 @@ impl Consumer {
     /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
     pub async fn apply(&self, mut change: Change) -> Result<Effect, ApplyError> {
         if change.key.kind.is_owned() {
-            return Ok(self.write(&change).await?.0);
+            return Ok(self.write(&change).await?.effect);
         }
         let parents = parents(&change);
         if change.customer.is_none() {
             change.customer = self.customer_of(&parents).await?;
         }
-        let (effect, stored) = self.write(&change).await?;
-        let known = stored.and_then(|stored| stored.customer);
-        let customer = match (change.customer, known) {
-            (Some(named), Some(_)) => Some(named),
-            // The row is a later one, of an event that did not name the customer.
-            (Some(named), None) if effect != Effect::Written => {
+        let done = self.write(&change).await?;
+        let customer = match (change.customer, done.stored) {
+            // The row was written for other events, and none of them named the customer.
+            (Some(named), Some(StoredRow { customer: None, .. })) if !done.written => {
                 self.store.link(&change.key, &named).await?;
                 Some(named)
             }
-            (named, known) => named.or(known),
+            (named, stored) => named.or(stored.and_then(|stored| stored.customer)),
         };
         let customer = match customer {
             Some(customer) => Some(customer),
@@ -74,21 +80,40 @@ impl Consumer {
         if let Some(customer) = customer {
             self.link_children(&change.key, &customer).await?;
         }
-        Ok(effect)
+        Ok(done.effect)
     }
 
-    /// Writes the row, looking at what is stored as often as the guard refuses. Returns the row that is
-    /// stored where it was seen.
-    async fn write(&self, change: &Change) -> Result<(Effect, Option<StoredRow>), ApplyError> {
+    /// Writes the row, looking at what is stored as often as the guard refuses.
+    async fn write(&self, change: &Change) -> Result<Done, ApplyError> {
         let mut stored = None;
         for _ in 0..TRIES_MAX {
-            let guard = match decide(&change.row, stored.as_ref()) {
-                Decision::Write { guard } => guard,
-                Decision::Settled(Settled::Duplicate) => return Ok((Effect::Duplicate, stored)),
-                Decision::Settled(Settled::Stale) => return Ok((Effect::Stale, stored)),
+            let write = match decide(&change.incoming, stored.as_ref()) {
+                Decision::Write(write) => write,
+                Decision::Settled(settled) => {
+                    let effect = match settled {
+                        Settled::Duplicate => Effect::Duplicate,
+                        Settled::Stale => Effect::Stale,
+                    };
+                    return Ok(Done {
+                        effect,
+                        written: false,
+                        stored,
+                    });
+                }
             };
-            stored = match self.store.write_row(change, guard).await? {
-                Wrote::Written => return Ok((Effect::Written, stored)),
+            stored = match self.store.write_row(change, &write).await? {
+                Wrote::Written => {
+                    let effect = if write.shows_event {
+                        Effect::Written
+                    } else {
+                        Effect::Stale
+                    };
+                    return Ok(Done {
+                        effect,
+                        written: true,
+                        stored,
+                    });
+                }
                 Wrote::Refused(there) => Some(*there),
                 Wrote::RefusedByNone => None,
             };
@@ -147,7 +172,11 @@ fn parents(change: &Change) -> Vec<RowKey> {
         .parents()
         .iter()
         .filter_map(|(kind, field)| {
-            let id = change.row.extract.get(*field).and_then(Value::as_str)?;
+            let id = change
+                .incoming
+                .extract
+                .get(*field)
+                .and_then(Value::as_str)?;
             let scope = change.key.scope.clone();
             Some(RowKey {
                 scope,

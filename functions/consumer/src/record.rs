@@ -152,7 +152,7 @@ impl Consumer {
             Ok(event) => event,
             Err(unusable) => return Ok(left_out(Outcome::Parked, unusable.reason())),
         };
-        match plan(event, self.mode) {
+        match plan(&event, self.mode) {
             Plan::Ignore(ignored) => Ok(left_out(Outcome::Ignored, ignored.reason())),
             Plan::Keep(change) => match self.apply(*change).await {
                 Ok(effect) => Ok(Settled {

@@ -5,14 +5,25 @@
 
 use serde_json::{Map, Value};
 
+use super::{Stage, rank, text};
 use crate::fields::{Extract, Fields};
 
 /// The states in the order of a usual life.
-pub(super) const STATES: &[&str] = &["pending", "failed", "succeeded"];
+const STATES: &[&str] = &["pending", "failed", "succeeded"];
 
-/// A charge stays what it has become; refunds and disputes only add to it. So no state of a charge
-/// ends its life, and its snapshots go on changing.
-pub(super) const TERMINAL: &[&str] = &[];
+/// A charge stays what it has become, and refunds come after. No state of it is terminal: its snapshots go on
+/// changing.
+pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
+    let refunded = extract
+        .get("amount_refunded")
+        .and_then(Value::as_i64)
+        .unwrap_or(0)
+        > 0;
+    Stage {
+        terminal: false,
+        rank: rank(STATES, text(extract, "status")) * 2 + u8::from(refunded),
+    }
+}
 
 pub(super) fn extract(charge: Fields<'_>) -> Map<String, Value> {
     // Before `disputed` the charge named its dispute.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Stage, rank};
+use super::{Stage, rank, text};
 use crate::fields::{Extract, Fields};
 
 /// The states in the order of a usual life.
@@ -33,13 +33,7 @@ pub(super) fn extract(session: Fields<'_>) -> Map<String, Value> {
 }
 
 pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
-    let text = |name: &str| {
-        extract
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let (status, payment) = (text("status"), text("payment_status"));
+    let (status, payment) = (text(extract, "status"), text(extract, "payment_status"));
     let paid = matches!(payment, "paid" | "no_payment_required");
     Stage {
         terminal: status == "expired" || (status == "complete" && paid),

@@ -2,22 +2,21 @@
 
 use serde_json::{Map, Value};
 
+use super::{Stage, text};
 use crate::fields::{Extract, Fields};
 
-/// The states in the order of a usual life.
-pub(super) const STATES: &[&str] = &[
-    "incomplete",
-    "trialing",
-    "active",
-    "past_due",
-    "unpaid",
-    "paused",
-    "incomplete_expired",
-    "canceled",
-];
-
 /// Nothing follows these.
-pub(super) const TERMINAL: &[&str] = &["canceled", "incomplete_expired"];
+const TERMINAL: &[&str] = &["canceled", "incomplete_expired"];
+
+/// A subscription goes to and fro between its live states, but never back to `incomplete`.
+pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
+    let status = text(extract, "status");
+    let rank = if status == "incomplete" { 1 } else { 2 };
+    Stage {
+        terminal: TERMINAL.contains(&status),
+        rank,
+    }
+}
 
 pub(super) fn extract(subscription: Fields<'_>) -> Map<String, Value> {
     let listed = subscription.list(&["items"]);
