@@ -44,6 +44,8 @@ pub enum Ignored {
     OtherMode,
     /// A thin event: it shows no object.
     Thin,
+    /// There is no object in the event.
+    NoObject,
     /// The object is a preview without an id.
     Preview,
     /// The object would live with its customer, and names none.
@@ -58,6 +60,7 @@ impl Ignored {
             Self::NoState => "no_state",
             Self::OtherMode => "other_mode",
             Self::Thin => "thin_event",
+            Self::NoObject => "no_object",
             Self::Preview => "preview",
             Self::NoCustomer => "no_customer",
         }
@@ -71,6 +74,7 @@ pub fn plan(event: &Event, mode: Mode) -> Plan {
         return Plan::Ignore(Ignored::OtherMode);
     }
     let (object, previous) = match &event.content {
+        Content::Nothing => return Plan::Ignore(Ignored::NoObject),
         Content::Thin => return Plan::Ignore(Ignored::Thin),
         Content::Snapshot { object, previous } => (object, previous.as_ref()),
     };

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use crate::head::Head;
 use crate::scope::{Mode, Scope, Source};
-use crate::time::unix_seconds;
 
 /// One event of a source.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +38,8 @@ pub enum Content {
         /// The old values of what changed, where the source tells.
         previous: Option<Value>,
     },
+    /// Nothing: there is no object in it.
+    Nothing,
     /// A thin event (`v2.core.event`): it names an object and does not show it.
     Thin,
 }
@@ -70,9 +71,8 @@ impl Unusable {
             Self::NotAnObject => "not_an_object",
             Self::Field("id") => "no_id",
             Self::Field("type") => "no_type",
-            Self::Field("created" | "created_at") => "no_created",
-            Self::Field("livemode") => "no_livemode",
-            Self::Field(_) => "no_object",
+            Self::Field("created") => "no_created",
+            Self::Field(_) => "no_livemode",
         }
     }
 }
@@ -90,30 +90,20 @@ pub fn decode(source: Source, mode: Mode, body: &[u8]) -> Result<Event, Unusable
     // The head is read by the same reader in both functions, so both mean the same event.
     let head = Head::read(source, body);
     let scope = head.scope(source, mode);
-    let id = head
-        .id
-        .filter(|id| !id.is_empty())
-        .ok_or(Unusable::Field("id"))?;
+    let id = head.id.ok_or(Unusable::Field("id"))?;
     let event_type = head.event_type.ok_or(Unusable::Field("type"))?;
-    let created = match source {
-        Source::Stripe => head.created.ok_or(Unusable::Field("created"))?,
-        Source::BearBilling => fields
-            .get("created_at")
-            .and_then(Value::as_str)
-            .and_then(unix_seconds)
-            .ok_or(Unusable::Field("created_at"))?,
-    };
+    let created = head.created.ok_or(Unusable::Field("created"))?;
     let content = match source {
         Source::Stripe => {
             head.livemode.ok_or(Unusable::Field("livemode"))?;
-            stripe_content(&mut fields)?
+            stripe_content(&mut fields)
         }
         Source::BearBilling => match fields.remove("data") {
             Some(object @ Value::Object(_)) => Content::Snapshot {
                 object,
                 previous: None,
             },
-            _ => return Err(Unusable::Field("data")),
+            _ => Content::Nothing,
         },
     };
     let api_version = fields
@@ -143,17 +133,17 @@ fn parse(body: &[u8]) -> Result<Value, Unusable> {
     })
 }
 
-fn stripe_content(fields: &mut Map<String, Value>) -> Result<Content, Unusable> {
+fn stripe_content(fields: &mut Map<String, Value>) -> Content {
     if fields.get("object").and_then(Value::as_str) == Some("v2.core.event") {
-        return Ok(Content::Thin);
+        return Content::Thin;
     }
     let Some(Value::Object(mut data)) = fields.remove("data") else {
-        return Err(Unusable::Field("data"));
+        return Content::Nothing;
     };
     let previous = data.remove("previous_attributes").filter(Value::is_object);
     match data.remove("object") {
-        Some(object @ Value::Object(_)) => Ok(Content::Snapshot { object, previous }),
-        _ => Err(Unusable::Field("data.object")),
+        Some(object @ Value::Object(_)) => Content::Snapshot { object, previous },
+        _ => Content::Nothing,
     }
 }
 
@@ -186,10 +176,6 @@ mod tests {
             (r#"{"id":"evt_1"}"#, "no_type"),
             (r#"{"id":"evt_1","type":"a"}"#, "no_created"),
             (r#"{"id":"evt_1","type":"a","created":1}"#, "no_livemode"),
-            (
-                r#"{"id":"evt_1","type":"a","created":1,"livemode":true}"#,
-                "no_object",
-            ),
         ];
         for (body, reason) in table {
             assert_eq!(
@@ -212,6 +198,16 @@ mod tests {
         assert_eq!(event(r#"{"id":"req_2"}"#).as_deref(), Some("req_2"));
         assert_eq!(event(r#"{"id":null}"#), None);
         assert_eq!(event("null"), None);
+    }
+
+    #[test]
+    fn an_event_may_be_about_nothing() {
+        let body =
+            r#"{"id":"evt_1","type":"ping","created":1,"livemode":false,"data":{"object":null}}"#;
+        assert_eq!(
+            decode_stripe(body).map(|event| event.content),
+            Ok(Content::Nothing)
+        );
     }
 
     #[test]
