@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
             "{events} events of a customer's life, signed, shuffled, some twice: {} deliveries\n",
             deliveries.len()
         ));
-        print("  #  happened          event                          outcome");
+        print("arrived  true  happened          event                          outcome");
     }
     for (number, (happened, body)) in deliveries.iter().enumerate() {
         let outcome = deliver(&stack, &url, &secret, body).await?;
@@ -79,7 +79,9 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print(&format!("{state:#}"));
     } else {
-        print("");
+        print(
+            "\napplied: the state shows it; stale: the state shows a later one; duplicate: seen before\n",
+        );
         render::state(&state).iter().for_each(|line| print(line));
     }
     verdict(&expected, &state, args.json)
@@ -128,7 +130,7 @@ fn delivery_line(number: usize, happened: usize, body: &str, outcome: &str) -> S
     let head = Head::read(Source::Stripe, body.as_bytes());
     let event_type = head.event_type.unwrap_or_default();
     let created = head.created.map(date_time).unwrap_or_default();
-    format!("{number:>3}  {created}  {event_type:<30} {outcome} (was no. {happened})")
+    format!("{number:>7}  {happened:>4}  {created}  {event_type:<30} {outcome}")
 }
 
 /// The events with every third of them twice, in an order that depends on nothing but the seed.
