@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::event::{Content, Event};
 use crate::objects::{self, Kind, NoSnapshot, Snapshot};
 use crate::order::{self, Fact, Incoming, Learned, Merged, Observed, merge};
-use crate::row::{DELETED, RowKey, StoredRow};
+use crate::row::{DELETED, RowKey, StoredRow, needs_refetch};
 use crate::scope::{Mode, Source};
 
 /// What an event is about.
@@ -151,6 +151,8 @@ pub struct Write {
     pub guard: Guard,
     /// Whether the row then shows the state of the event.
     pub shows_event: bool,
+    /// Whether only a look at the object itself can tell its state then.
+    pub needs_refetch: bool,
 }
 
 /// What must be true of the stored row when it is overwritten.
@@ -189,10 +191,12 @@ pub fn decide(incoming: &Incoming, stored: Option<&StoredRow>) -> Decision {
         Merged::Changed(row) => {
             let shows_event =
                 row.second == incoming.second && row.winner().state == incoming.learned.state();
+            let needs_refetch = needs_refetch(&row);
             Decision::Write(Box::new(Write {
                 row,
                 guard,
                 shows_event,
+                needs_refetch,
             }))
         }
     }

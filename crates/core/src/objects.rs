@@ -177,6 +177,10 @@ impl Kind {
     }
 }
 
+/// The member of an extract that says that a list in it was cut short (`has_more`): what it does not show is
+/// unknown, not denied.
+pub const CUT: &str = "cut";
+
 /// How far along its life an object is. It decides between states of one second where no event tells what changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stage {

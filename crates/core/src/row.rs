@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::objects::Kind;
+use crate::objects::{CUT, Kind};
 use crate::order;
 use crate::scope::Scope;
 
@@ -38,6 +38,13 @@ pub struct StoredRow {
 
 /// The member of an extract that makes it a tombstone: the object was deleted, and the rest is what it was last.
 pub const DELETED: &str = "deleted";
+
+/// Whether only a look at the object itself can tell its state: its events do not tell which state is the last one, or
+/// a list in it was cut short.
+#[must_use]
+pub fn needs_refetch(row: &order::Row) -> bool {
+    !row.winner().decided || row.extract.get(CUT) == Some(&Value::Bool(true))
+}
 
 impl StoredRow {
     /// The fields that are kept of the object.

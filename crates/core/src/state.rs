@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::{Policy, STATUSES_BEST_FIRST, access, status_place};
 use crate::objects::Kind;
-use crate::row::StoredRow;
+use crate::row::{StoredRow, needs_refetch};
 use crate::scope::Scope;
 
 /// A row that belongs to a customer.
@@ -113,6 +113,9 @@ fn show(kind: Kind, row: &StoredRow) -> Value {
         show_items(&mut shown);
     }
     shown.insert("as_of".into(), as_of(row));
+    if needs_refetch(&row.row) {
+        shown.insert("needs_refetch".into(), Value::Bool(true));
+    }
     Value::Object(shown)
 }
 

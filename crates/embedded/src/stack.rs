@@ -39,6 +39,9 @@ const WAIT: Duration = Duration::from_secs(20);
 /// After a failing queue, how long to wait before asking it again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Under which name deliveries are counted that left a row whose state only a look at the object can tell.
+const NEEDS_REFETCH: &str = "needs_refetch";
+
 /// The name of the embedded ledger table.
 pub const EVENTS_TABLE: &str = "billhook-events";
 /// The name of the embedded billing table.
@@ -240,6 +243,7 @@ impl Stack {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for delivery in deliveries {
             *counts.entry(delivery.outcome.name()).or_default() += 1;
+            *counts.entry(NEEDS_REFETCH).or_default() += u64::from(delivery.needs_refetch);
         }
     }
 
@@ -275,6 +279,7 @@ impl Stack {
                 "ignored": of(DeliveryOutcome::Ignored),
                 "parked": of(DeliveryOutcome::Parked),
                 "retry": of(DeliveryOutcome::Retry),
+                NEEDS_REFETCH: events.get(NEEDS_REFETCH).copied().unwrap_or(0),
             },
         }))
     }

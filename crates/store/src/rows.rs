@@ -32,7 +32,7 @@ use crate::update::Update;
 /// | `at` | the newest second that is known of, in Unix time |
 /// | `ties` | what is known of that second ([`billhook_core::order`]) |
 /// | `others` | the other states of that second, where there are several |
-/// | `undecided` | true where the events do not tell which of them is the last |
+/// | `needs_refetch` | true where only a look at the object itself can tell its state |
 /// | `base_at`, `base_ties` | the newest second before, and what is known of it |
 /// | `id` | the object's id |
 /// | `customer` | the customer of a linked object, where it is known |
@@ -43,7 +43,7 @@ mod names {
     pub(super) const AT: &str = "at";
     pub(super) const TIES: &str = "ties";
     pub(super) const OTHERS: &str = "others";
-    pub(super) const UNDECIDED: &str = "undecided";
+    pub(super) const NEEDS_REFETCH: &str = "needs_refetch";
     pub(super) const BASE_AT: &str = "base_at";
     pub(super) const BASE_TIES: &str = "base_ties";
     pub(super) const ID: &str = "id";
@@ -321,6 +321,8 @@ fn row_write(
     update.set(names::DATA, attributes::from_json(&row.extract));
     update.set(names::AT, number_value(row.second));
     update.set(names::TIES, AttributeValue::S(row.ties.to_string()));
+    let needs_refetch = write.needs_refetch.then_some(AttributeValue::Bool(true));
+    update.set_or_remove(names::NEEDS_REFETCH, needs_refetch);
     raise_rev(&mut update);
     if let Some(customer) = change
         .customer
@@ -336,7 +338,6 @@ fn row_write(
             update.assign(names::BASE_AT, "if_not_exists(#at, :zero)");
             update.assign(names::BASE_TIES, "if_not_exists(#ties, :none)");
             update.remove(names::OTHERS);
-            update.remove(names::UNDECIDED);
             // absent: this is the object's first row; older: the stored second is strictly older, and
             // readable: its format is not newer than ours.
             update.name(PK);
@@ -352,8 +353,6 @@ fn row_write(
                 AttributeValue::S(row.base.ties.to_string()),
             );
             update.set_or_remove(names::OTHERS, others_value(row));
-            let undecided = (!row.winner().decided).then_some(AttributeValue::Bool(true));
-            update.set_or_remove(names::UNDECIDED, undecided);
             // unchanged: nobody wrote since the row was read.
             update.value("seen", number_value(*rev));
             update.request(request, "#rev = :seen")

@@ -31,9 +31,18 @@ pub enum Effect {
     Stale,
 }
 
+/// What carrying out a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What it did to the row.
+    pub effect: Effect,
+    /// Whether it left the row such that only a look at the object itself can tell its state.
+    pub needs_refetch: bool,
+}
+
 /// How a row came to be settled.
 struct Done {
-    effect: Effect,
+    applied: Applied,
     written: bool,
     /// The row as it was before, where it was seen.
     stored: Option<StoredRow>,
@@ -56,9 +65,9 @@ impl Consumer {
     /// # Errors
     ///
     /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
-    pub async fn apply(&self, mut change: Change) -> Result<Effect, ApplyError> {
+    pub async fn apply(&self, mut change: Change) -> Result<Applied, ApplyError> {
         if change.key.kind.is_owned() {
-            return Ok(self.write(&change).await?.effect);
+            return Ok(self.write(&change).await?.applied);
         }
         let parents = parents(&change);
         if change.customer.is_none() {
@@ -80,7 +89,7 @@ impl Consumer {
         if let Some(customer) = customer {
             self.link_children(&change.key, &customer).await?;
         }
-        Ok(done.effect)
+        Ok(done.applied)
     }
 
     /// Writes the row, looking at what is stored as often as the guard refuses.
@@ -94,8 +103,12 @@ impl Consumer {
                         Settled::Duplicate => Effect::Duplicate,
                         Settled::Stale => Effect::Stale,
                     };
-                    return Ok(Done {
+                    let applied = Applied {
                         effect,
+                        needs_refetch: false,
+                    };
+                    return Ok(Done {
+                        applied,
                         written: false,
                         stored,
                     });
@@ -108,8 +121,12 @@ impl Consumer {
                     } else {
                         Effect::Stale
                     };
-                    return Ok(Done {
+                    let applied = Applied {
                         effect,
+                        needs_refetch: write.needs_refetch,
+                    };
+                    return Ok(Done {
+                        applied,
                         written: true,
                         stored,
                     });

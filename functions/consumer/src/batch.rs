@@ -63,7 +63,12 @@ impl Consumer {
         };
         let delivery = match interruption {
             Ok(delivery) => delivery,
-            Err(reason) => self.interrupted(record, reason).await,
+            Err(reason) => {
+                let ended = AssertUnwindSafe(self.interrupted(record, reason))
+                    .catch_unwind()
+                    .await;
+                ended.unwrap_or_else(|_panic| Delivery::broken(record))
+            }
         };
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.log_delivery(record, &delivery, micros);

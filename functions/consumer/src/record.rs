@@ -4,6 +4,8 @@
 //! queue; *park*, which puts the event into the ledger with its raw body and a reason; *ignore*, which records
 //! that the event was deliberately left out.
 
+use std::borrow::Cow;
+
 use aws_lambda_events::event::sqs::SqsMessage;
 use billhook_core::decide::{Plan, plan};
 use billhook_core::envelope::{Envelope, EnvelopeError};
@@ -16,7 +18,7 @@ use billhook_core::token::token;
 use billhook_store::{Disposition, Marked, StoreError};
 
 use crate::Consumer;
-use crate::apply::{ApplyError, Effect};
+use crate::apply::{Applied, ApplyError, Effect};
 
 /// What became of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,22 @@ pub struct Delivery {
     pub outcome: DeliveryOutcome,
     /// Why it was ignored, parked or has to be tried again.
     pub reason: Option<String>,
+    /// Whether it left a row whose state only a look at the object itself can tell.
+    pub needs_refetch: bool,
+}
+
+impl Delivery {
+    /// What is said of a record whose handling could not even be ended in order: it comes again.
+    pub(crate) fn broken(message: &SqsMessage) -> Self {
+        Self {
+            message_id: message.message_id.clone().unwrap_or_default(),
+            event: "unknown".to_owned(),
+            event_type: None,
+            outcome: DeliveryOutcome::Retry,
+            reason: Some("panicked".to_owned()),
+            needs_refetch: false,
+        }
+    }
 }
 
 /// A message, taken apart as far as it can be without judging it.
@@ -76,31 +94,31 @@ struct Opened {
 }
 
 impl Opened {
-    fn delivery(
-        &self,
-        message: &SqsMessage,
-        outcome: DeliveryOutcome,
-        reason: Option<String>,
-    ) -> Delivery {
+    fn delivery(&self, message: &SqsMessage, handled: Handled) -> Delivery {
+        let event_type = self.head.event_type.as_deref().map(token);
         Delivery {
             message_id: message.message_id.clone().unwrap_or_default(),
             event: self.head.name(&self.body),
-            event_type: self
-                .head
-                .event_type
-                .as_deref()
-                .map(|name| token(name).into_owned()),
-            outcome,
-            reason,
+            event_type: event_type.map(Cow::into_owned),
+            outcome: handled.outcome,
+            reason: handled.reason,
+            needs_refetch: handled.needs_refetch,
         }
     }
+}
+
+/// What became of a delivery, without its names.
+struct Handled {
+    outcome: DeliveryOutcome,
+    reason: Option<String>,
+    needs_refetch: bool,
 }
 
 /// What an event comes to, before it is marked.
 struct Settled {
     outcome: Outcome,
     reason: Option<String>,
-    effect: Option<Effect>,
+    applied: Option<Applied>,
 }
 
 /// A failure that may pass.
@@ -110,26 +128,26 @@ impl Consumer {
     /// Carries one record out. Never fails: the outcome says what to tell the queue.
     pub(crate) async fn deliver(&self, message: &SqsMessage) -> Delivery {
         let opened = open(message, (self.clock)());
-        let (outcome, reason) = match self.carry_out(&opened).await {
-            Ok(done) => done,
+        let handled = match self.carry_out(&opened).await {
+            Ok(handled) => handled,
             Err(Retry(reason)) => self.retry_or_park(message, &opened, reason).await,
         };
-        opened.delivery(message, outcome, reason)
+        opened.delivery(message, handled)
     }
 
     /// What is said of a record whose handling panicked or found no time.
     pub(crate) async fn interrupted(&self, message: &SqsMessage, reason: &str) -> Delivery {
         let opened = open(message, (self.clock)());
-        let (outcome, reason) = self
+        let handled = self
             .retry_or_park(message, &opened, reason.to_owned())
             .await;
-        opened.delivery(message, outcome, reason)
+        opened.delivery(message, handled)
     }
 
-    async fn carry_out(&self, opened: &Opened) -> Result<(DeliveryOutcome, Option<String>), Retry> {
+    async fn carry_out(&self, opened: &Opened) -> Result<Handled, Retry> {
         let settled = self.settle(opened).await?;
         let marked = self.mark(opened, &settled).await?;
-        Ok((delivery_outcome(&settled, marked), settled.reason))
+        Ok(settled.handled(marked))
     }
 
     /// Decides what the event comes to and carries its change to the end.
@@ -137,7 +155,7 @@ impl Consumer {
         let left_out = |outcome, reason: &str| Settled {
             outcome,
             reason: Some(reason.to_owned()),
-            effect: None,
+            applied: None,
         };
         match opened.error {
             Some(EnvelopeError::Unreadable) => {
@@ -155,10 +173,10 @@ impl Consumer {
         match plan(&event, self.mode) {
             Plan::Ignore(ignored) => Ok(left_out(Outcome::Ignored, ignored.reason())),
             Plan::Keep(change) => match self.apply(*change).await {
-                Ok(effect) => Ok(Settled {
+                Ok(applied) => Ok(Settled {
                     outcome: Outcome::Applied,
                     reason: None,
-                    effect: Some(effect),
+                    applied: Some(applied),
                 }),
                 Err(error) => match disposition(&error) {
                     Disposition::Retry => Err(Retry(causes(&error))),
@@ -184,18 +202,23 @@ impl Consumer {
         message: &SqsMessage,
         opened: &Opened,
         reason: String,
-    ) -> (DeliveryOutcome, Option<String>) {
+    ) -> Handled {
+        let retry = |reason| Handled {
+            outcome: DeliveryOutcome::Retry,
+            reason: Some(reason),
+            needs_refetch: false,
+        };
         if receive_count(message) < self.max_receive_count {
-            return (DeliveryOutcome::Retry, Some(reason));
+            return retry(reason);
         }
         let parked = Settled {
             outcome: Outcome::Parked,
             reason: Some(format!("retries_exhausted: {reason}")),
-            effect: None,
+            applied: None,
         };
         match self.mark(opened, &parked).await {
-            Ok(marked) => (delivery_outcome(&parked, marked), parked.reason),
-            Err(Retry(again)) => (DeliveryOutcome::Retry, Some(again)),
+            Ok(marked) => parked.handled(marked),
+            Err(Retry(again)) => retry(again),
         }
     }
 
@@ -227,6 +250,7 @@ impl Consumer {
             .with("event_type", delivery.event_type.as_deref())
             .with("outcome", delivery.outcome.name())
             .with("reason", delivery.reason.as_deref())
+            .with("needs_refetch", delivery.needs_refetch.then_some(true))
             .with("message_id", delivery.message_id.as_str())
             .with("receive_count", receive_count(message))
             .with("duration_us", micros);
@@ -241,16 +265,26 @@ fn disposition(error: &ApplyError) -> Disposition {
     }
 }
 
-fn delivery_outcome(settled: &Settled, marked: Marked) -> DeliveryOutcome {
-    match (settled.outcome, settled.effect, marked) {
-        // Written by this delivery although the ledger knew the event: a replay of it.
-        (Outcome::Applied, Some(Effect::Written), _) => DeliveryOutcome::Applied,
-        (_, _, Marked::AlreadyThere) => DeliveryOutcome::Duplicate,
-        (Outcome::Applied, Some(Effect::Stale), Marked::Recorded) => DeliveryOutcome::Stale,
-        // The row was written by a delivery that stopped before the mark; this one completed it.
-        (Outcome::Applied, _, Marked::Recorded) => DeliveryOutcome::Applied,
-        (Outcome::Ignored, _, Marked::Recorded) => DeliveryOutcome::Ignored,
-        (Outcome::Parked, _, Marked::Recorded) => DeliveryOutcome::Parked,
+impl Settled {
+    /// What the delivery came to, given what became of the mark.
+    fn handled(self, marked: Marked) -> Handled {
+        let effect = self.applied.map(|applied| applied.effect);
+        let outcome = match (self.outcome, effect, marked) {
+            // Written by this delivery although the ledger knew the event: a replay of it.
+            (Outcome::Applied, Some(Effect::Written), _) => DeliveryOutcome::Applied,
+            (_, _, Marked::AlreadyThere) => DeliveryOutcome::Duplicate,
+            (Outcome::Applied, Some(Effect::Stale), Marked::Recorded) => DeliveryOutcome::Stale,
+            // The row was written by a delivery that stopped before the mark; this one completed it.
+            (Outcome::Applied, _, Marked::Recorded) => DeliveryOutcome::Applied,
+            (Outcome::Ignored, _, Marked::Recorded) => DeliveryOutcome::Ignored,
+            (Outcome::Parked, _, Marked::Recorded) => DeliveryOutcome::Parked,
+        };
+        let needs_refetch = self.applied.is_some_and(|applied| applied.needs_refetch);
+        Handled {
+            outcome,
+            reason: self.reason,
+            needs_refetch,
+        }
     }
 }
 

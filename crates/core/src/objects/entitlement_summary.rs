@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::CUT;
 use crate::fields::{Extract, Fields};
 
 pub(super) fn extract(summary: Fields<'_>) -> Map<String, Value> {
@@ -19,6 +20,6 @@ pub(super) fn extract(summary: Fields<'_>) -> Map<String, Value> {
         .filter(|has_more| *has_more);
     Extract::default()
         .put("lookup_keys", Some(Value::from_iter(keys)))
-        .put("lookup_keys_cut", cut)
+        .put(CUT, cut)
         .build()
 }

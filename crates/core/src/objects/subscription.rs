@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Stage, text};
+use super::{CUT, Stage, text};
 use crate::fields::{Extract, Fields};
 
 /// Nothing follows these.
@@ -44,7 +44,7 @@ pub(super) fn extract(subscription: Fields<'_>) -> Map<String, Value> {
     Extract::default()
         .put("status", subscription.text(&["status"]))
         .put("items", Some(Value::from_iter(items)))
-        .put("items_cut", cut)
+        .put(CUT, cut)
         .put("current_period_end", period_end)
         .put(
             "cancel_at_period_end",
