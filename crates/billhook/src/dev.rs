@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use billhook_aws::process::unix_ms;
-use billhook_core::access::Policy;
 use billhook_core::config::Variables;
 use billhook_core::log::{Line, Log, causes};
 use billhook_core::scope::{Mode, Source};
@@ -61,9 +60,7 @@ fn options(args: &DevArgs) -> Result<(Options, String), Failure> {
         None => random_secret()?,
     };
     let bearbilling = listed(Source::BearBilling);
-    let policy = Policy {
-        grace_days: variables.grace_days(),
-    };
+    let policy = variables.policy();
     let options = Options {
         folder: args.data.clone(),
         secrets: Secrets::fixed(Some(&stripe), bearbilling.as_deref()),

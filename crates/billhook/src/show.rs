@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use aws_config::BehaviorVersion;
 use billhook_aws::process::unix_ms;
 use billhook_aws::{AwsEnvironment, https_client};
-use billhook_core::access::Policy;
 use billhook_core::config::{DEFAULT_EVENT_RETENTION_DAYS, Variables};
 use billhook_core::log::causes;
 use billhook_core::scope::{Mode, Scope};
@@ -97,9 +96,7 @@ async fn from_aws(args: &ShowArgs, table: &str) -> Result<Option<Value>, Failure
 async fn read(args: &ShowArgs, store: &Store) -> Result<Option<Value>, Failure> {
     let lookup = |name: &str| env::var(name).ok();
     let mut variables = Variables::new(&lookup);
-    let policy = Policy {
-        grace_days: variables.grace_days(),
-    };
+    let policy = variables.policy();
     variables.finish().map_err(|error| error.to_string())?;
     let scope = Scope {
         source: files::source(&args.source)?,

@@ -3,7 +3,9 @@
 //! A pure function of the state, the time and the policy. Access follows the status of the best
 //! subscription: a renewal event may come minutes after a period's end, so the clock alone takes nothing
 //! away from an active one. The clock counts only where the state itself names a moment: a cancellation at
-//! a date or at the period's end, and the grace of a payment that is overdue.
+//! a date or at the period's end, the grace of a payment that is overdue, and a one-off purchase.
+
+use std::cmp::Reverse;
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +14,11 @@ use serde_json::{Map, Value, json};
 pub struct Policy {
     /// How long a customer whose payment is overdue keeps access, in days.
     pub grace_days: u32,
+    /// How long a one-off purchase by checkout gives access, in days from the session's creation; none is for
+    /// ever, 0 is not at all.
+    pub purchase_days: Option<u32>,
+    /// Whether a customer who won a dispute against us has no access any more.
+    pub lost_dispute_denies: bool,
 }
 
 /// A week: Stripe's smart retries make most of their attempts within it.
@@ -21,8 +28,27 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             grace_days: DEFAULT_GRACE_DAYS,
+            purchase_days: None,
+            lost_dispute_denies: false,
         }
     }
+}
+
+/// What is known of a customer, as far as access rests on it. The maps go from id to the object's extract.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Whether the customer was deleted.
+    pub deleted: bool,
+    /// The subscriptions.
+    pub subscriptions: &'a Map<String, Value>,
+    /// The invoices.
+    pub invoices: &'a Map<String, Value>,
+    /// The checkout sessions.
+    pub checkout_sessions: &'a Map<String, Value>,
+    /// The charges.
+    pub charges: &'a Map<String, Value>,
+    /// The disputes.
+    pub disputes: &'a Map<String, Value>,
 }
 
 /// The answer: whether, why, until when.
@@ -30,7 +56,8 @@ impl Default for Policy {
 pub struct Access {
     /// Whether the customer may use the product.
     pub granted: bool,
-    /// Why: a subscription's status, `past_due_grace`, `ended`, `customer_deleted` or `no_subscription`.
+    /// Why: a subscription's status, `past_due_grace`, `ended`, `purchase`,
+    /// `purchase_ended`, `dispute_lost`, `customer_deleted` or `no_subscription`.
     pub reason: String,
     /// Until when this answer is expected to hold, in Unix seconds. Information, not a deadline.
     pub until: Option<i64>,
@@ -72,35 +99,90 @@ pub const STATUSES_BEST_FIRST: [&str; 8] = [
     "incomplete_expired",
 ];
 
-/// Says whether a customer with these subscriptions and invoices has access at `now` (Unix seconds).
-/// Both maps go from id to the object's extract.
+/// Says whether a customer has access at `now` (Unix seconds).
 #[must_use]
-pub fn access(
-    deleted: bool,
-    subscriptions: &Map<String, Value>,
-    invoices: &Map<String, Value>,
-    now: i64,
-    policy: Policy,
-) -> Access {
-    if deleted {
+pub fn access(known: Known<'_>, now: i64, policy: Policy) -> Access {
+    if known.deleted {
         return Access::none("customer_deleted");
     }
-    let answers = subscriptions.iter().map(|(id, subscription)| {
-        let answer = subscription_access(id, subscription, invoices, now, policy);
+    let lost = |dispute: &Value| dispute["status"].as_str() == Some("lost");
+    if policy.lost_dispute_denies && known.disputes.values().any(lost) {
+        return Access::none("dispute_lost");
+    }
+    let subscriptions = known.subscriptions.iter().map(|(id, subscription)| {
+        let answer = subscription_access(id, subscription, known.invoices, now, policy);
         (answer, status_place(subscription))
     });
-    // Granted first, then the best status, then the one that lasts longest, then by id.
-    let best = answers.min_by_key(|(answer, place)| {
-        let lasting = std::cmp::Reverse(answer.until);
-        (
-            !answer.granted,
-            *place,
-            lasting,
-            answer.subscription.clone(),
-        )
+    let purchases = known.checkout_sessions.values().filter_map(|session| {
+        let answer = purchase_access(session, known.charges, now, policy)?;
+        Some((answer, STATUSES_BEST_FIRST.len()))
     });
+    // Granted first, then the best status, then the one that lasts longest, then by id.
+    let best = subscriptions
+        .chain(purchases)
+        .min_by_key(|(answer, place)| {
+            let lasting = Reverse(answer.until.unwrap_or(i64::MAX));
+            (
+                !answer.granted,
+                *place,
+                lasting,
+                answer.subscription.clone(),
+            )
+        });
     best.map_or_else(|| Access::none("no_subscription"), |(answer, _)| answer)
 }
+
+/// What a one-off purchase by checkout gives: access from the session's creation, as long as the policy says, unless
+/// it was refunded in whole. A session that sold a subscription, or was not paid, gives nothing by itself.
+fn purchase_access(
+    session: &Value,
+    charges: &Map<String, Value>,
+    now: i64,
+    policy: Policy,
+) -> Option<Access> {
+    let is = |field: &str, value: &str| session[field].as_str() == Some(value);
+    let paid = is("payment_status", "paid") || is("payment_status", "no_payment_required");
+    if !is("mode", "payment")
+        || !is("status", "complete")
+        || !paid
+        || policy.purchase_days == Some(0)
+    {
+        return None;
+    }
+    let intent = session["payment_intent"].as_str();
+    let refunded = |charge: &Value| {
+        let amount = charge["amount"].as_i64().unwrap_or(0);
+        amount > 0 && charge["amount_refunded"].as_i64().unwrap_or(0) >= amount
+    };
+    let mut paid_by = charges
+        .values()
+        .filter(|charge| intent.is_some() && charge["payment_intent"].as_str() == intent);
+    if paid_by.any(refunded) {
+        return None;
+    }
+    let until = match policy.purchase_days {
+        Some(days) => Some(
+            session["created"]
+                .as_i64()?
+                .checked_add(i64::from(days) * SECONDS_PER_DAY)?,
+        ),
+        None => None,
+    };
+    let granted = until.is_none_or(|until| until > now);
+    let reason = if granted {
+        "purchase"
+    } else {
+        "purchase_ended"
+    };
+    Some(Access {
+        granted,
+        reason: reason.to_owned(),
+        until,
+        subscription: None,
+    })
+}
+
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The place of a subscription's status among all, the best first; unknown ones come last.
 #[must_use]
@@ -180,7 +262,7 @@ fn grace_end(
         starts.max()
     };
     let start = finalized.min().or_else(period_start)?;
-    start.checked_add(i64::from(policy.grace_days) * 86_400)
+    start.checked_add(i64::from(policy.grace_days) * SECONDS_PER_DAY)
 }
 
 #[cfg(test)]
@@ -189,10 +271,23 @@ mod tests {
 
     const DAY: i64 = 86_400;
 
+    /// Asks about a customer who is described by JSON, in the form that the state shows.
+    fn ask_about(customer: &Value, now: i64, policy: Policy) -> Access {
+        let objects = |name: &str| customer[name].as_object().cloned().unwrap_or_default();
+        let known = Known {
+            deleted: customer["deleted"] == true,
+            subscriptions: &objects("subscriptions"),
+            invoices: &objects("invoices"),
+            checkout_sessions: &objects("checkout_sessions"),
+            charges: &objects("charges"),
+            disputes: &objects("disputes"),
+        };
+        access(known, now, policy)
+    }
+
     fn ask(subscription: Value, invoices: Value, now: i64) -> Access {
-        let subscriptions = Map::from_iter([("sub_1".to_owned(), subscription)]);
-        let invoices = invoices.as_object().cloned().unwrap_or_default();
-        access(false, &subscriptions, &invoices, now, Policy::default())
+        let customer = json!({"subscriptions": {"sub_1": subscription}, "invoices": invoices});
+        ask_about(&customer, now, Policy::default())
     }
 
     #[test]
@@ -253,14 +348,57 @@ mod tests {
 
     #[test]
     fn the_best_subscription_answers() {
-        let subscriptions = json!({
+        let mut customer = json!({"subscriptions": {
             "sub_1": {"status": "canceled"},
             "sub_2": {"status": "trialing", "current_period_end": 9},
             "sub_3": {"status": "trialing", "current_period_end": 10},
-        });
-        let subscriptions = subscriptions.as_object().cloned().unwrap_or_default();
-        let ask = |deleted| access(deleted, &subscriptions, &Map::new(), 0, Policy::default());
-        assert_eq!(ask(false).subscription.as_deref(), Some("sub_3"));
-        assert_eq!(ask(true).reason, "customer_deleted");
+        }});
+        let ask = |customer: &Value| ask_about(customer, 0, Policy::default());
+        assert_eq!(ask(&customer).subscription.as_deref(), Some("sub_3"));
+        customer["deleted"] = json!(true);
+        assert_eq!(ask(&customer).reason, "customer_deleted");
+    }
+
+    #[test]
+    fn a_one_off_purchase_grants_as_long_as_the_policy_says() {
+        let mut customer = json!({"checkout_sessions": {"cs_1": {"mode": "payment", "status": "complete",
+            "payment_status": "paid", "payment_intent": "pi_1", "created": DAY}}});
+        let ask = |customer: &Value, days: Option<u32>, now| {
+            let policy = Policy {
+                purchase_days: days,
+                ..Policy::default()
+            };
+            let answer = ask_about(customer, now, policy);
+            (answer.granted, answer.reason)
+        };
+        let answer = |granted: bool, reason: &str| (granted, reason.to_owned());
+        assert_eq!(ask(&customer, None, 1000 * DAY), answer(true, "purchase"));
+        assert_eq!(
+            ask(&customer, Some(30), 31 * DAY - 1),
+            answer(true, "purchase")
+        );
+        assert_eq!(
+            ask(&customer, Some(30), 31 * DAY),
+            answer(false, "purchase_ended")
+        );
+        assert_eq!(ask(&customer, Some(0), 0), answer(false, "no_subscription"));
+        customer["charges"] =
+            json!({"ch_1": {"payment_intent": "pi_1", "amount": 5, "amount_refunded": 5}});
+        assert_eq!(ask(&customer, None, 0), answer(false, "no_subscription"));
+        customer["checkout_sessions"]["cs_1"]["payment_status"] = json!("unpaid");
+        customer["charges"] = json!({});
+        assert_eq!(ask(&customer, None, 0), answer(false, "no_subscription"));
+    }
+
+    #[test]
+    fn a_lost_dispute_denies_only_where_the_policy_says_so() {
+        let customer = json!({"subscriptions": {"sub_1": {"status": "active"}},
+            "disputes": {"dp_1": {"status": "lost"}}});
+        assert!(ask_about(&customer, 0, Policy::default()).granted);
+        let policy = Policy {
+            lost_dispute_denies: true,
+            ..Policy::default()
+        };
+        assert_eq!(ask_about(&customer, 0, policy).reason, "dispute_lost");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::access::DEFAULT_GRACE_DAYS;
+use crate::access::{DEFAULT_GRACE_DAYS, Policy};
 use crate::log::Level;
 use crate::scope::Mode;
 use crate::signature::stripe::DEFAULT_TOLERANCE_SECS;
@@ -114,9 +114,26 @@ impl<'a> Variables<'a> {
         })
     }
 
-    /// `GRACE_DAYS`: how long a customer whose payment is overdue keeps access, in days.
-    pub fn grace_days(&mut self) -> u32 {
-        self.days("GRACE_DAYS", DEFAULT_GRACE_DAYS, 0)
+    /// What the company decides about access: `GRACE_DAYS`, `PURCHASE_DAYS` (not set: for ever) and
+    /// `LOST_DISPUTE` (`ignore` or `deny`).
+    pub fn policy(&mut self) -> Policy {
+        let purchase = self
+            .optional("PURCHASE_DAYS")
+            .map(|_| self.days("PURCHASE_DAYS", 0, 0));
+        let lost_dispute_denies = match self.optional("LOST_DISPUTE").as_deref() {
+            None | Some("ignore") => false,
+            Some("deny") => true,
+            Some(_) => {
+                self.problem("LOST_DISPUTE", "is neither ignore nor deny");
+                false
+            }
+        };
+        let grace_days = self.days("GRACE_DAYS", DEFAULT_GRACE_DAYS, 0);
+        Policy {
+            grace_days,
+            purchase_days: purchase,
+            lost_dispute_denies,
+        }
     }
 
     fn days(&mut self, name: &str, default: u32, min: i64) -> u32 {
@@ -154,7 +171,7 @@ mod tests {
         let mut variables = Variables::new(&lookup);
         let _ = (
             variables.mode(),
-            variables.grace_days(),
+            variables.policy(),
             variables.tolerance_secs(),
         );
         let _ = variables.required("QUEUE_URL");

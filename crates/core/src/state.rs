@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::access::{Policy, STATUSES_BEST_FIRST, access, status_place};
+use crate::access::{Known, Policy, STATUSES_BEST_FIRST, access, status_place};
 use crate::objects::Kind;
 use crate::row::{StoredRow, needs_refetch};
 use crate::scope::Scope;
@@ -54,7 +54,16 @@ pub fn customer_state(
     let charges = objects(Kind::Charge);
     let refunds = objects(Kind::Refund);
     let disputes = objects(Kind::Dispute);
-    let access = access(deleted, &subscriptions, &invoices, now, policy);
+    let checkout_sessions = objects(Kind::CheckoutSession);
+    let known = Known {
+        deleted,
+        subscriptions: &subscriptions,
+        invoices: &invoices,
+        checkout_sessions: &checkout_sessions,
+        charges: &charges,
+        disputes: &disputes,
+    };
+    let access = access(known, now, policy);
     let totals = totals(&invoices, &charges, &refunds, &disputes);
     let sum = |field: fn(&Totals) -> i64| totals.values().map(field).sum::<i64>();
     let paid = invoices
@@ -87,7 +96,7 @@ pub fn customer_state(
         "payment_intents": objects(Kind::PaymentIntent),
         "invoice_payments": objects(Kind::InvoicePayment),
         "credit_notes": objects(Kind::CreditNote),
-        "checkout_sessions": objects(Kind::CheckoutSession),
+        "checkout_sessions": checkout_sessions,
     }))
 }
 

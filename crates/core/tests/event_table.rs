@@ -22,17 +22,29 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("| object | kept | event types |\n|---|---|---|\n");
     for kind in Kind::ALL {
-        let place = if kind.is_owned() { "with its customer" } else { "under its own key" };
-        let names = by_kind.get(&Some(kind)).map_or(String::new(), |names| list(names));
+        let place = if kind.is_owned() {
+            "with its customer"
+        } else {
+            "under its own key"
+        };
+        let names = by_kind
+            .get(&Some(kind))
+            .map_or(String::new(), |names| list(names));
         page.push_str(&format!("| {} | {place} | {names} |\n", kind.name()));
     }
-    let ledger = by_kind.get(&None).map_or(String::new(), |names| list(names));
+    let ledger = by_kind
+        .get(&None)
+        .map_or(String::new(), |names| list(names));
     page.push_str(&format!("| none | in the ledger only | {ledger} |\n"));
     page
 }
 
 fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -43,5 +55,8 @@ fn the_page_of_events_is_what_the_code_does() {
         std::fs::write(&path, page()).expect("the page is written");
     }
     let written = std::fs::read_to_string(&path).expect("docs/events.md");
-    assert!(written == page(), "docs/events.md is not what the code does: write it anew");
+    assert!(
+        written == page(),
+        "docs/events.md is not what the code does: write it anew"
+    );
 }
