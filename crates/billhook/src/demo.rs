@@ -95,6 +95,7 @@ fn options(secret: &str) -> Options {
         mode: Mode::Test,
         event_retention_days: DEFAULT_EVENT_RETENTION_DAYS,
         policy: Policy::default(),
+        stripe: None,
         clock: Arc::new(unix_ms),
         log: Log::new(Level::Error, |line| warn(&line.to_string())),
     }

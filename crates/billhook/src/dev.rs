@@ -10,6 +10,7 @@ use billhook_core::log::{Line, Log, causes};
 use billhook_core::scope::{Mode, Source};
 use billhook_embedded::server;
 use billhook_embedded::stack::{Options, Stack};
+use consumer::config::stripe_api;
 use tokio::net::TcpListener;
 use webhook::config::secrets_variable;
 use webhook::secrets::Secrets;
@@ -68,6 +69,7 @@ fn options(args: &DevArgs) -> Result<(Options, String), Failure> {
         mode: variables.mode(),
         event_retention_days: variables.event_retention_days(),
         policy,
+        stripe: stripe_api(&variables),
         clock: Arc::new(unix_ms),
         log: Log::new(variables.log_level(), |line: &Line| warn(&line.to_string())),
     };

@@ -14,6 +14,7 @@ use billhook_core::scope::{Mode, Source};
 use billhook_core::time::Clock;
 use billhook_queue::{EnqueueError, Message, Queue};
 use billhook_store::{Store, StoreError, Tables};
+use billhook_stripe::StripeApi;
 use consumer::Consumer;
 use consumer::record::{Delivery, DeliveryOutcome};
 use serde_json::{Value, json};
@@ -61,6 +62,8 @@ pub struct Options {
     pub event_retention_days: u32,
     /// What decides about access.
     pub policy: Policy,
+    /// Stripe's API, where a key is configured.
+    pub stripe: Option<StripeApi>,
     /// Tells the time.
     pub clock: Clock,
     /// Takes the functions' lines.
@@ -151,6 +154,7 @@ impl Stack {
         };
         let consumer = Consumer {
             store: store.clone(),
+            stripe: options.stripe,
             mode: options.mode,
             max_receive_count: consumer::config::DEFAULT_MAX_RECEIVE_COUNT,
             clock: options.clock,

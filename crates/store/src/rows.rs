@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use billhook_core::access::Policy;
-use billhook_core::decide::{Change, Guard, Write};
+use billhook_core::decide::{Guard, Write};
 use billhook_core::objects::Kind;
 use billhook_core::order::{self, Base, StateHash, Ties};
 use billhook_core::row::{FORMAT, RowKey, StoredRow};
@@ -62,17 +62,23 @@ pub enum Wrote {
 }
 
 impl Store {
-    /// Writes a row if what is stored is still as the guard says.
+    /// Writes a row if what is stored is still as the guard says. The customer of a linked object is noted where one
+    /// is given, and stays as it is where none is.
     ///
     /// Attributes that this version does not know are left as they are.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where it is not known whether the row was written.
-    pub async fn write_row(&self, change: &Change, write: &Write) -> Result<Wrote, StoreError> {
+    pub async fn write_row(
+        &self,
+        key: &RowKey,
+        customer: Option<&str>,
+        write: &Write,
+    ) -> Result<Wrote, StoreError> {
         const OPERATION: &str = "write a row";
-        let request = self.update(&keys::row(&change.key));
-        match row_write(request, change, write).send().await {
+        let request = self.update(&keys::row(key));
+        match row_write(request, key, customer, write).send().await {
             Ok(answer) => {
                 self.count_write(answer.consumed_capacity());
                 Ok(Wrote::Written)
@@ -311,25 +317,22 @@ impl Store {
 /// Completes the request for a row write: its condition, and what it sets.
 fn row_write(
     request: UpdateItemFluentBuilder,
-    change: &Change,
+    key: &RowKey,
+    customer: Option<&str>,
     write: &Write,
 ) -> UpdateItemFluentBuilder {
     let Write { row, guard, .. } = write;
     let mut update = Update::default();
     update.set(names::FORMAT, number_value(FORMAT));
-    update.set(names::ID, AttributeValue::S(change.key.id.clone()));
+    update.set(names::ID, AttributeValue::S(key.id.clone()));
     update.set(names::DATA, attributes::from_json(&row.extract));
     update.set(names::AT, number_value(row.second));
     update.set(names::TIES, AttributeValue::S(row.ties.to_string()));
     let needs_refetch = write.needs_refetch.then_some(AttributeValue::Bool(true));
     update.set_or_remove(names::NEEDS_REFETCH, needs_refetch);
     raise_rev(&mut update);
-    if let Some(customer) = change
-        .customer
-        .as_deref()
-        .filter(|_| change.key.owner.is_none())
-    {
-        belongs_to(&mut update, &change.key, customer);
+    if let Some(customer) = customer.filter(|_| key.owner.is_none()) {
+        belongs_to(&mut update, key, customer);
     }
     match guard {
         Guard::AbsentOrOlder => {

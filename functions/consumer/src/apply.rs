@@ -10,8 +10,9 @@
 
 use billhook_core::decide::{Change, Decision, Settled, decide};
 use billhook_core::objects::Kind;
-use billhook_core::row::{RowKey, StoredRow};
+use billhook_core::row::{RowKey, StoredRow, needs_refetch};
 use billhook_store::{StoreError, Wrote};
+use billhook_stripe::FetchError;
 use serde_json::Value;
 
 use crate::Consumer;
@@ -54,6 +55,12 @@ pub enum ApplyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Stripe did not tell what its events leave open.
+    #[error("refetch the object")]
+    Refetch(#[from] FetchError),
+    /// The row's second is not over yet, so a look at the object would not settle it.
+    #[error("the second is not over yet")]
+    NotOver,
     /// Others kept writing the same row.
     #[error("the row is busy: others kept writing it")]
     Busy,
@@ -103,9 +110,12 @@ impl Consumer {
                         Settled::Duplicate => Effect::Duplicate,
                         Settled::Stale => Effect::Stale,
                     };
+                    let needs_refetch = stored
+                        .as_ref()
+                        .is_some_and(|stored| needs_refetch(&stored.row));
                     let applied = Applied {
                         effect,
-                        needs_refetch: false,
+                        needs_refetch,
                     };
                     return Ok(Done {
                         applied,
@@ -114,7 +124,11 @@ impl Consumer {
                     });
                 }
             };
-            stored = match self.store.write_row(change, &write).await? {
+            stored = match self
+                .store
+                .write_row(&change.key, change.customer.as_deref(), &write)
+                .await?
+            {
                 Wrote::Written => {
                     let effect = if write.shows_event {
                         Effect::Written

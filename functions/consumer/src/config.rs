@@ -6,6 +6,8 @@
 //! | `BILLING_TABLE` | the billing state | required |
 //! | `STRIPE_MODE` | `test` or `live`: which events change state | required |
 //! | `EVENT_RETENTION_DAYS` | how long the ledger keeps an event, in days | 90 |
+//! | `STRIPE_API_KEY` | a secret or restricted key that may read; without it nothing is read from Stripe | none |
+//! | `STRIPE_API_URL` | where Stripe's API is | `https://api.stripe.com` |
 //! | `MAX_RECEIVE_COUNT` | the queue's `maxReceiveCount` | 8 |
 //! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
 //!
@@ -16,6 +18,7 @@ use billhook_core::config::{ConfigError, Variables};
 use billhook_core::log::Level;
 use billhook_core::scope::Mode;
 use billhook_store::Tables;
+use billhook_stripe::{API_URL, StripeApi};
 
 /// What the queue of this project is set to: throttled calls use up receives too, so a few is not enough.
 pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 8;
@@ -27,6 +30,8 @@ pub struct Config {
     pub aws: AwsEnvironment,
     /// The two tables.
     pub tables: Tables,
+    /// Stripe's API, where a key is configured.
+    pub stripe: Option<StripeApi>,
     /// Which events change state.
     pub mode: Mode,
     /// How long the ledger keeps an event, in days.
@@ -57,6 +62,7 @@ impl Config {
                 events: variables.required("EVENTS_TABLE"),
                 billing: variables.required("BILLING_TABLE"),
             },
+            stripe: stripe_api(&variables),
             mode: variables.mode(),
             event_retention_days: variables.event_retention_days(),
             max_receive_count: u32::try_from(max_receive_count)
@@ -66,4 +72,14 @@ impl Config {
         variables.finish()?;
         Ok(config)
     }
+}
+
+/// `STRIPE_API_KEY` and `STRIPE_API_URL`: Stripe's API, where a key is set.
+#[must_use]
+pub fn stripe_api(variables: &Variables<'_>) -> Option<StripeApi> {
+    let key = variables.optional("STRIPE_API_KEY")?;
+    let url = variables
+        .optional("STRIPE_API_URL")
+        .unwrap_or_else(|| API_URL.to_owned());
+    Some(StripeApi::new(&url, key))
 }

@@ -10,11 +10,13 @@
 //! | [`batch`] | a batch: concurrency, deadline, panics, the partial batch response |
 //! | [`record`] | one record: decode → decide → commit → mark; retry, park or ignore |
 //! | [`apply`] | carrying one change to the end: the row and its links |
+//! | `refetch` | settling by a look at the object what its events leave open |
 
 pub mod apply;
 pub mod batch;
 pub mod config;
 pub mod record;
+mod refetch;
 
 use std::sync::atomic::AtomicBool;
 
@@ -22,11 +24,14 @@ use billhook_core::log::Log;
 use billhook_core::scope::Mode;
 use billhook_core::time::Clock;
 use billhook_store::Store;
+use billhook_stripe::StripeApi;
 
 /// The function, ready to take batches.
 pub struct Consumer {
     /// Where state and ledger are kept.
     pub store: Store,
+    /// Stripe's API, where a key is configured.
+    pub stripe: Option<StripeApi>,
     /// Which of Stripe's two worlds this stack serves.
     pub mode: Mode,
     /// How often the queue hands a message out before it becomes a dead letter. On the last time the event is

@@ -23,6 +23,7 @@ async fn main() -> Result<ExitCode, Error> {
     };
     let function = Consumer {
         store: Store::new(&config.aws, config.tables, config.event_retention_days),
+        stripe: config.stripe,
         mode: config.mode,
         max_receive_count: config.max_receive_count,
         clock: Arc::new(unix_ms),

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use aws_lambda_events::event::sqs::SqsMessage;
-use billhook_core::decide::{Plan, plan};
+use billhook_core::decide::{Change, Plan, plan};
 use billhook_core::envelope::{Envelope, EnvelopeError};
 use billhook_core::event::decode;
 use billhook_core::head::Head;
@@ -128,7 +128,7 @@ impl Consumer {
     /// Carries one record out. Never fails: the outcome says what to tell the queue.
     pub(crate) async fn deliver(&self, message: &SqsMessage) -> Delivery {
         let opened = open(message, (self.clock)());
-        let handled = match self.carry_out(&opened).await {
+        let handled = match self.carry_out(message, &opened).await {
             Ok(handled) => handled,
             Err(Retry(reason)) => self.retry_or_park(message, &opened, reason).await,
         };
@@ -144,22 +144,17 @@ impl Consumer {
         opened.delivery(message, handled)
     }
 
-    async fn carry_out(&self, opened: &Opened) -> Result<Handled, Retry> {
-        let settled = self.settle(opened).await?;
+    async fn carry_out(&self, message: &SqsMessage, opened: &Opened) -> Result<Handled, Retry> {
+        let settled = self.settle(opened, self.is_last(message)).await?;
         let marked = self.mark(opened, &settled).await?;
         Ok(settled.handled(marked))
     }
 
     /// Decides what the event comes to and carries its change to the end.
-    async fn settle(&self, opened: &Opened) -> Result<Settled, Retry> {
-        let left_out = |outcome, reason: &str| Settled {
-            outcome,
-            reason: Some(reason.to_owned()),
-            applied: None,
-        };
+    async fn settle(&self, opened: &Opened, last: bool) -> Result<Settled, Retry> {
         match opened.error {
             Some(EnvelopeError::Unreadable) => {
-                return Ok(left_out(Outcome::Parked, "not_an_envelope"));
+                return Ok(Settled::left_out(Outcome::Parked, "not_an_envelope"));
             }
             Some(error @ (EnvelopeError::NewerVersion | EnvelopeError::UnknownSource)) => {
                 return Err(Retry(error.to_string()));
@@ -168,22 +163,39 @@ impl Consumer {
         }
         let event = match decode(opened.source, self.mode, &opened.body) {
             Ok(event) => event,
-            Err(unusable) => return Ok(left_out(Outcome::Parked, unusable.reason())),
+            Err(unusable) => return Ok(Settled::left_out(Outcome::Parked, unusable.reason())),
         };
         match plan(&event, self.mode) {
-            Plan::Ignore(ignored) => Ok(left_out(Outcome::Ignored, ignored.reason())),
-            Plan::Keep(change) => match self.apply(*change).await {
-                Ok(applied) => Ok(Settled {
-                    outcome: Outcome::Applied,
-                    reason: None,
-                    applied: Some(applied),
-                }),
-                Err(error) => match disposition(&error) {
-                    Disposition::Retry => Err(Retry(causes(&error))),
-                    Disposition::Park => Ok(left_out(Outcome::Parked, "too_large")),
-                },
-            },
+            Plan::Ignore(ignored) => Ok(Settled::left_out(Outcome::Ignored, ignored.reason())),
+            Plan::Keep(change) => self.keep(*change, last).await,
         }
+    }
+
+    /// Carries a change to the end. What its events leave open is settled by a look at the object, where that can be
+    /// had; on the last receive the event counts as applied without it, since its content is in the row.
+    async fn keep(&self, change: Change, last: bool) -> Result<Settled, Retry> {
+        let key = change.key.clone();
+        let mut applied = match self.apply(change).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                return match disposition(&error) {
+                    Disposition::Retry => Err(Retry(causes(&error))),
+                    Disposition::Park => Ok(Settled::left_out(Outcome::Parked, "too_large")),
+                };
+            }
+        };
+        if applied.needs_refetch {
+            match self.refetch(&key).await {
+                Ok(still) => applied.needs_refetch = still,
+                Err(_) if last => {}
+                Err(error) => return Err(Retry(causes(&error))),
+            }
+        }
+        Ok(Settled {
+            outcome: Outcome::Applied,
+            reason: None,
+            applied: Some(applied),
+        })
     }
 
     async fn mark(&self, opened: &Opened, settled: &Settled) -> Result<Marked, Retry> {
@@ -208,7 +220,7 @@ impl Consumer {
             reason: Some(reason),
             needs_refetch: false,
         };
-        if receive_count(message) < self.max_receive_count {
+        if !self.is_last(message) {
             return retry(reason);
         }
         let parked = Settled {
@@ -220,6 +232,11 @@ impl Consumer {
             Ok(marked) => parked.handled(marked),
             Err(Retry(again)) => retry(again),
         }
+    }
+
+    /// Whether the queue hands the message out for the last time.
+    fn is_last(&self, message: &SqsMessage) -> bool {
+        receive_count(message) >= self.max_receive_count
     }
 
     fn record(&self, opened: &Opened, outcome: Outcome, reason: Option<String>) -> Record {
@@ -261,11 +278,20 @@ impl Consumer {
 fn disposition(error: &ApplyError) -> Disposition {
     match error {
         ApplyError::Store(error) => error.disposition(),
-        ApplyError::Busy => Disposition::Retry,
+        ApplyError::Refetch(_) | ApplyError::NotOver | ApplyError::Busy => Disposition::Retry,
     }
 }
 
 impl Settled {
+    /// An event that changes no state.
+    fn left_out(outcome: Outcome, reason: &str) -> Self {
+        Self {
+            outcome,
+            reason: Some(reason.to_owned()),
+            applied: None,
+        }
+    }
+
     /// What the delivery came to, given what became of the mark.
     fn handled(self, marked: Marked) -> Handled {
         let effect = self.applied.map(|applied| applied.effect);
