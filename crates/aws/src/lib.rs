@@ -84,16 +84,6 @@ impl AwsEnvironment {
             None,
             "environment",
         );
-        let mut bundles = vec![trust::AMAZON_ROOTS.to_vec()];
-        for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
-            let Some(path) = variables.optional(name) else {
-                continue;
-            };
-            match trust::read_bundle(path.as_ref()) {
-                Ok(bundle) => bundles.push(bundle),
-                Err(error) => variables.problem(name, &format!("is no usable bundle: {error}")),
-            }
-        }
         Self {
             region,
             credentials,
