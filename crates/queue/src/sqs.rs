@@ -50,11 +50,13 @@ impl Queue for SqsQueue {
             let value = value.build().map_err(|error| failed(error.to_string()))?;
             request = request.message_attributes(name, value);
         }
-        request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failed(reason(&error)))
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| failed(reason(&error)))?;
+        // The SDK takes any 200 for a success, also an empty one that some proxy made.
+        if answer.message_id().is_none_or(str::is_empty) {
+            return Err(failed("the answer names no message".to_owned()));
+        }
+        Ok(())
     }
 }
 
