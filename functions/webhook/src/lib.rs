@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`config`] | the environment, read once |
 //! | [`secrets`] | where the signing secrets come from |
+//! | [`headers`] | every value of a header that came several times |
 //! | [`answer`] | every answer that a sender can get |
 //! | this one | the way of a delivery: route → size → verify → enqueue → answer |
 
 pub mod answer;
 pub mod config;
+pub mod headers;
 pub mod secrets;
 
 use std::time::Instant;

@@ -5,9 +5,12 @@ use std::{env, process::ExitCode, sync::Arc};
 use billhook_aws::process::{log_panics, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
 use billhook_queue::SqsQueue;
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Error, Request, Service, service_fn};
 use webhook::Webhook;
 use webhook::config::{Config, secrets_variable};
+use webhook::headers::keep_every_value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Error> {
@@ -41,6 +44,12 @@ async fn main() -> Result<ExitCode, Error> {
         service_fn(
             |request: Request| async move { Ok::<_, Error>(function.handle(request).await) },
         );
-    lambda_http::run(handler).await?;
+    let handler = Adapter::from(handler);
+    let handler = service_fn(move |event: LambdaEvent<LambdaRequest>| {
+        let LambdaEvent { payload, context } = event;
+        let event = LambdaEvent::new(keep_every_value(payload), context);
+        handler.clone().call(event)
+    });
+    lambda_runtime::run(handler).await?;
     Ok(ExitCode::SUCCESS)
 }
