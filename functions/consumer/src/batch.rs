@@ -18,8 +18,12 @@ const RECORDS_AT_ONCE: usize = 4;
 /// With less time than this left no record is started. What is not done is reported, and comes again.
 const START_MS_MIN: i64 = 1_500;
 
-/// This much of the function's time is kept for the answer.
+/// This much of the function's time is kept for parking what was interrupted, and for the answer.
 const ANSWER_MS: i64 = 500;
+
+/// This much of it is kept for the answer alone. A function that is stopped has answered nothing, and then the
+/// records that were done come again too.
+const ANSWER_ALONE_MS: i64 = 200;
 
 impl Consumer {
     /// Takes a batch. `deadline_ms` is when the function is stopped, in Unix milliseconds.
@@ -64,10 +68,14 @@ impl Consumer {
         let delivery = match interruption {
             Ok(delivery) => delivery,
             Err(reason) => {
-                let ended = AssertUnwindSafe(self.interrupted(record, reason))
-                    .catch_unwind()
-                    .await;
-                ended.unwrap_or_else(|_panic| Delivery::broken(record))
+                let left_ms = deadline_ms.saturating_sub((self.clock)()) - ANSWER_ALONE_MS;
+                let limit = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+                let ended = AssertUnwindSafe(self.interrupted(record, reason)).catch_unwind();
+                match tokio::time::timeout(limit, ended).await {
+                    Ok(Ok(delivery)) => delivery,
+                    Ok(Err(_panic)) => Delivery::given_up(record, "panicked"),
+                    Err(_elapsed) => Delivery::given_up(record, reason),
+                }
             }
         };
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

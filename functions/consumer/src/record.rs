@@ -71,13 +71,13 @@ pub struct Delivery {
 
 impl Delivery {
     /// What is said of a record whose handling could not even be ended in order: it comes again.
-    pub(crate) fn broken(message: &SqsMessage) -> Self {
+    pub(crate) fn given_up(message: &SqsMessage, reason: &str) -> Self {
         Self {
             message_id: message.message_id.clone().unwrap_or_default(),
             event: "unknown".to_owned(),
             event_type: None,
             outcome: DeliveryOutcome::Retry,
-            reason: Some("panicked".to_owned()),
+            reason: Some(reason.to_owned()),
             needs_refetch: false,
         }
     }
