@@ -1,1 +1,19 @@
-//! tests
+//! What the whole-system tests stand on: the real binaries, and the endpoints they talk to, on 127.0.0.1.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`process`] | a child process whose output is read line by line |
+//! | [`runtime_api`] | a small Lambda Runtime API that runs a built function |
+//! | [`functions`] | where the built functions are |
+//! | [`sqs_endpoint`] | an SQS that takes messages, or fails as it is told |
+//! | [`requests`] | requests as API Gateway, a function URL and a load balancer hand them over |
+//! | [`batches`] | messages as Lambda's event source mapping hands them over |
+//! | [`tools`] | what is installed beside cargo, and what to do without it |
+
+pub mod batches;
+pub mod functions;
+pub mod process;
+pub mod requests;
+pub mod runtime_api;
+pub mod sqs_endpoint;
+pub mod tools;
