@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Send(SendArgs),
     /// Sign a body: print the signature header, or a whole Lambda payload.
     Sign(SignArgs),
-    /// Say whether a Stripe signature holds: {"ok":true}, or {"ok":false,"error":"<kind>"} and exit status 1.
+    /// Say whether a Stripe signature holds: {"ok":true}, or {"ok":false,"error":"KIND"} and exit status 1.
     Verify(VerifyArgs),
     /// Show one customer's state.
     Show(ShowArgs),
