@@ -1,7 +1,12 @@
-//! What the whole-system tests stand on: the real binaries, and the endpoints they talk to, on 127.0.0.1.
+//! What the whole-system tests stand on: the stack in process, and the real binaries with the endpoints they talk to,
+//! on 127.0.0.1.
 //!
 //! | module | what |
 //! |---|---|
+//! | [`harness`] | the stack and its parts, sample events and lives, comparing states |
+//! | [`faults`] | faults at the store's I/O calls |
+//! | [`dynamodb_local`] | the official DynamoDB Local, where it is installed |
+//! | [`program`] | the program `billhook dev` as a process that can be killed |
 //! | [`process`] | a child process whose output is read line by line |
 //! | [`runtime_api`] | a small Lambda Runtime API that runs a built function |
 //! | [`functions`] | where the built functions are |
@@ -11,8 +16,12 @@
 //! | [`tools`] | what is installed beside cargo, and what to do without it |
 
 pub mod batches;
+pub mod dynamodb_local;
+pub mod faults;
 pub mod functions;
+pub mod harness;
 pub mod process;
+pub mod program;
 pub mod requests;
 pub mod runtime_api;
 pub mod sqs_endpoint;
