@@ -32,16 +32,6 @@ pub enum Fault {
     CrashAfter,
 }
 
-impl Fault {
-    /// Every fault there is.
-    pub const ALL: [Self; 4] = [
-        Self::NotSent,
-        Self::AnswerLost,
-        Self::CrashBefore,
-        Self::CrashAfter,
-    ];
-}
-
 /// A call that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
