@@ -1,0 +1,655 @@
+//! The contract of the store: what its callers lean on, shown on the embedded DynamoDB and, where it is installed,
+//! on the official DynamoDB Local (`BILLHOOK_DYNAMODB_LOCAL`, see [`billhook_tests::dynamodb_local`]).
+//!
+//! Each rule is a function of the ground it stands on; the list at the end makes a test of each on the embedded
+//! one, and one test of all on the official one, so that Java starts once.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use billhook_core::decide::{Change, Guard, Plan, plan};
+use billhook_core::event::decode;
+use billhook_core::ledger::{Outcome, PARKED_RETENTION_DAYS, Record};
+use billhook_core::objects::{Kind, kind_of};
+use billhook_core::row::{RowKey, StoredRow};
+use billhook_core::scope::{Mode, Scope, Source};
+use billhook_store::{Disposition, Marked, Meter, Store, StoreError, StoreErrorKind, Wrote, keys};
+use billhook_tests::dynamodb_local::{DynamoDbLocal, VARIABLE};
+use billhook_tests::harness::{
+    Ground, Lines, NOW, RETENTION_DAYS, Random, consumer, deliver, platform, sample, samples, say,
+    skipped,
+};
+use consumer::record::DeliveryOutcome;
+use serde_json::{Value, json};
+
+const DAY: i64 = 86_400;
+
+/// The change that an event of this type and second makes, showing this object.
+fn change(event: &str, event_type: &str, second: i64, object: &Value) -> Change {
+    let body = json!({"id": event, "object": "event", "type": event_type, "created": second, "livemode": false,
+        "data": {"object": object}});
+    let body = body.to_string();
+    let event = decode(Source::Stripe, Mode::Test, body.as_bytes()).expect("an event");
+    match plan(event, Mode::Test) {
+        Plan::Keep(change) => *change,
+        Plan::Ignore(reason) => panic!("{event_type} is kept, not {reason:?}"),
+    }
+}
+
+/// A customer, shown with this e-mail address in this second.
+fn customer(event: &str, second: i64, email: &str) -> Change {
+    let object = json!({"id": "cus_1", "object": "customer", "email": email});
+    change(event, "customer.updated", second, &object)
+}
+
+/// A charge that names a customer or none.
+fn charge(event: &str, second: i64, customer: Option<&str>) -> Change {
+    let object = json!({"id": "ch_1", "object": "charge", "amount": 100, "customer": customer});
+    change(event, "charge.updated", second, &object)
+}
+
+async fn written(store: &Store, change: &Change, guard: Guard) {
+    let wrote = store.write_row(change, guard).await;
+    assert_eq!(wrote.expect("the store answers"), Wrote::Written);
+}
+
+/// What is stored where a write was refused.
+async fn refused(store: &Store, change: &Change, guard: Guard) -> StoredRow {
+    match store.write_row(change, guard).await {
+        Ok(Wrote::Refused(stored)) => *stored,
+        other => panic!("the write is refused and shows the row, not {other:?}"),
+    }
+}
+
+async fn row(store: &Store, key: &RowKey) -> StoredRow {
+    let row = store.read_row(key).await.expect("the row can be read");
+    row.expect("there is a row")
+}
+
+fn email(stored: &StoredRow) -> &str {
+    let email = stored.row.extract.get("email").and_then(Value::as_str);
+    email.expect("the row shows the address")
+}
+
+/// Sets attributes of an item directly, as somebody else would.
+async fn plant(ground: &Ground, key: &RowKey, set: &str, value: AttributeValue) {
+    let keys::Key { pk, sk } = keys::row(key);
+    let update = ground
+        .client
+        .update_item()
+        .table_name(&ground.tables.billing);
+    update
+        .key(keys::PK, AttributeValue::S(pk))
+        .key(keys::SK, AttributeValue::S(sk))
+        .update_expression(format!("SET {set} = :value"))
+        .expression_attribute_values(":value", value)
+        .send()
+        .await
+        .expect("planted");
+}
+
+async fn attribute(ground: &Ground, key: &RowKey, name: &str) -> Option<AttributeValue> {
+    let keys::Key { pk, sk } = keys::row(key);
+    let get = ground.client.get_item().table_name(&ground.tables.billing);
+    let get = get
+        .key(keys::PK, AttributeValue::S(pk))
+        .key(keys::SK, AttributeValue::S(sk));
+    let item = get.send().await.expect("read").item?;
+    item.get(name).cloned()
+}
+
+async fn a_first_row_is_written_and_reads_back(ground: &Ground) {
+    let first = customer("evt_1", 10, "first@example.test");
+    assert_eq!(ground.store.read_row(&first.key).await.expect("read"), None);
+    written(&ground.store, &first, Guard::AbsentOrOlder).await;
+    let stored = row(&ground.store, &first.key).await;
+    assert_eq!((&stored.row, stored.rev), (&first.row, 1));
+}
+
+async fn an_older_row_is_replaced(ground: &Ground) {
+    let (old, new) = (
+        customer("evt_1", 10, "old@example.test"),
+        customer("evt_2", 11, "new@example.test"),
+    );
+    written(&ground.store, &old, Guard::AbsentOrOlder).await;
+    written(&ground.store, &new, Guard::AbsentOrOlder).await;
+    let stored = row(&ground.store, &new.key).await;
+    assert_eq!(
+        (email(&stored), stored.row.second, stored.rev),
+        ("new@example.test", 11, 2)
+    );
+}
+
+async fn a_row_of_the_same_second_stays_and_is_shown(ground: &Ground) {
+    let (there, other) = (
+        customer("evt_1", 10, "there@example.test"),
+        customer("evt_2", 10, "other@example.test"),
+    );
+    written(&ground.store, &there, Guard::AbsentOrOlder).await;
+    let shown = refused(&ground.store, &other, Guard::AbsentOrOlder).await;
+    assert_eq!(shown, row(&ground.store, &there.key).await);
+    assert_eq!((email(&shown), shown.rev), ("there@example.test", 1));
+}
+
+async fn a_newer_row_stays_and_is_shown(ground: &Ground) {
+    let (new, old) = (
+        customer("evt_2", 11, "new@example.test"),
+        customer("evt_1", 10, "old@example.test"),
+    );
+    written(&ground.store, &new, Guard::AbsentOrOlder).await;
+    let shown = refused(&ground.store, &old, Guard::AbsentOrOlder).await;
+    assert_eq!((email(&shown), shown.rev), ("new@example.test", 1));
+}
+
+async fn seconds_are_compared_as_numbers(ground: &Ground) {
+    let (nine, ten) = (
+        customer("evt_1", 9, "nine@example.test"),
+        customer("evt_2", 10, "ten@example.test"),
+    );
+    written(&ground.store, &nine, Guard::AbsentOrOlder).await;
+    written(&ground.store, &ten, Guard::AbsentOrOlder).await;
+    let shown = refused(&ground.store, &nine, Guard::AbsentOrOlder).await;
+    assert_eq!(email(&shown), "ten@example.test");
+}
+
+async fn a_rev_guard_holds_only_while_nobody_wrote(ground: &Ground) {
+    let one = customer("evt_1", 10, "one@example.test");
+    let two = customer("evt_2", 10, "two@example.test");
+    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    written(&ground.store, &two, Guard::Rev(1)).await;
+    let shown = refused(&ground.store, &one, Guard::Rev(1)).await;
+    assert_eq!((email(&shown), shown.rev), ("two@example.test", 2));
+    written(&ground.store, &one, Guard::Rev(2)).await;
+    assert_eq!(row(&ground.store, &one.key).await.rev, 3);
+}
+
+async fn a_rev_guard_never_makes_a_row(ground: &Ground) {
+    let one = customer("evt_1", 10, "one@example.test");
+    let wrote = ground.store.write_row(&one, Guard::Rev(1)).await;
+    assert_eq!(wrote.expect("an answer"), Wrote::RefusedByNone);
+    assert_eq!(ground.store.read_row(&one.key).await.expect("read"), None);
+}
+
+async fn attributes_that_others_put_on_a_row_survive(ground: &Ground) {
+    let one = charge("evt_1", 10, None);
+    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    let note = AttributeValue::S("from a later version".to_owned());
+    plant(ground, &one.key, "future", note.clone()).await;
+    written(
+        &ground.store,
+        &charge("evt_2", 11, None),
+        Guard::AbsentOrOlder,
+    )
+    .await;
+    ground.store.link(&one.key, "cus_1").await.expect("linked");
+    assert_eq!(attribute(ground, &one.key, "future").await, Some(note));
+}
+
+async fn a_row_of_a_newer_format_is_never_overwritten(ground: &Ground) {
+    let one = customer("evt_1", 10, "one@example.test");
+    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    plant(ground, &one.key, "f", AttributeValue::N("99".to_owned())).await;
+    let newer = |error: StoreError| {
+        assert!(matches!(error.kind, StoreErrorKind::NewerFormat), "{error}");
+        assert_eq!(
+            error.disposition(),
+            Disposition::Retry,
+            "a newer consumer may take it"
+        );
+    };
+    let two = customer("evt_2", 20, "two@example.test");
+    let wrote = ground.store.write_row(&two, Guard::AbsentOrOlder).await;
+    newer(wrote.expect_err("not written"));
+    newer(ground.store.read_row(&one.key).await.expect_err("not read"));
+    let rows = ground.store.customer_rows(&platform(), "cus_1").await;
+    newer(rows.expect_err("not shown"));
+    let event = attribute(ground, &one.key, "event").await;
+    assert_eq!(event, Some(AttributeValue::S("evt_1".to_owned())));
+}
+
+async fn of_writers_at_once_exactly_one_wins(ground: &Ground) {
+    let at_once = async |guard: Guard, second: i64| {
+        let writers: Vec<_> = (0..8)
+            .map(|i| {
+                let store = ground.store.clone();
+                let change = customer(&format!("evt_{i}"), second, &format!("{i}@example.test"));
+                tokio::spawn(async move { store.write_row(&change, guard).await })
+            })
+            .collect();
+        let mut won = 0;
+        for writer in writers {
+            match writer.await.expect("a writer never panics") {
+                Ok(Wrote::Written) => won += 1,
+                Ok(Wrote::Refused(_)) => {}
+                other => panic!("a writer wins or is shown the row, not {other:?}"),
+            }
+        }
+        won
+    };
+    assert_eq!(at_once(Guard::AbsentOrOlder, 10).await, 1, "on no row");
+    assert_eq!(
+        at_once(Guard::AbsentOrOlder, 11).await,
+        1,
+        "on an older row"
+    );
+    assert_eq!(
+        at_once(Guard::Rev(2), 11).await,
+        1,
+        "on a row that was read"
+    );
+    let key = customer("evt", 10, "").key;
+    assert_eq!(
+        row(&ground.store, &key).await.rev,
+        3,
+        "each win raised it by one"
+    );
+}
+
+async fn a_child_is_found_by_its_note(ground: &Ground) {
+    let parent = charge("evt_1", 10, None).key;
+    let child = |kind, id: &str| RowKey {
+        scope: platform(),
+        kind,
+        id: id.to_owned(),
+        owner: None,
+    };
+    let other = child(Kind::Charge, "ch_2");
+    // An id that is no token comes back as it was.
+    let children = [child(Kind::Refund, "re_1"), child(Kind::Dispute, "dp 1#é")];
+    for note in [&children[0], &children[1], &children[0]] {
+        ground.store.note_child(&parent, note).await.expect("noted");
+    }
+    let found = ground.store.children(&parent).await.expect("found");
+    let ids =
+        |keys: &[RowKey]| -> BTreeSet<String> { keys.iter().map(|key| key.id.clone()).collect() };
+    assert_eq!((found.len(), ids(&found)), (2, ids(&children)));
+    assert!(found.iter().all(|key| children.contains(key)));
+    assert_eq!(ground.store.children(&other).await.expect("found"), []);
+    assert_eq!(
+        ground.store.read_row(&parent).await.expect("read"),
+        None,
+        "a note makes no row of the parent"
+    );
+}
+
+async fn a_link_needs_a_row_and_is_made_once(ground: &Ground) {
+    let one = charge("evt_1", 10, None);
+    let linked = async |customer: &str| {
+        ground
+            .store
+            .link(&one.key, customer)
+            .await
+            .expect("an answer")
+    };
+    let charges = async |customer: &str| {
+        let rows = ground
+            .store
+            .customer_rows(&platform(), customer)
+            .await
+            .expect("read");
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    linked("cus_1").await;
+    assert_eq!(ground.store.read_row(&one.key).await.expect("read"), None);
+    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    assert_eq!(charges("cus_1").await, Vec::<String>::new());
+    linked("cus_1").await;
+    assert_eq!(charges("cus_1").await, ["ch_1"]);
+    let stored = row(&ground.store, &one.key).await;
+    assert_eq!((stored.customer.as_deref(), stored.rev), (Some("cus_1"), 2));
+    linked("cus_2").await;
+    let stored = row(&ground.store, &one.key).await;
+    assert_eq!((stored.customer.as_deref(), stored.rev), (Some("cus_1"), 2));
+    assert_eq!(charges("cus_2").await, Vec::<String>::new());
+}
+
+async fn an_object_that_names_no_customer_keeps_its_own(ground: &Ground) {
+    written(
+        &ground.store,
+        &charge("evt_1", 10, Some("cus_1")),
+        Guard::AbsentOrOlder,
+    )
+    .await;
+    let later = charge("evt_2", 11, None);
+    written(&ground.store, &later, Guard::AbsentOrOlder).await;
+    let stored = row(&ground.store, &later.key).await;
+    assert_eq!(stored.customer.as_deref(), Some("cus_1"));
+    let rows = ground
+        .store
+        .customer_rows(&platform(), "cus_1")
+        .await
+        .expect("read");
+    assert_eq!(rows.len(), 1);
+}
+
+fn event_record(name: &str, outcome: Outcome, body: &[u8]) -> Record {
+    Record {
+        scope: platform(),
+        name: name.to_owned(),
+        created: Some(1_760_000_000),
+        event_type: Some("invoice.paid".to_owned()),
+        outcome,
+        reason: (outcome != Outcome::Applied).then(|| "a_reason".to_owned()),
+        received_at_ms: NOW * 1000,
+        body: body.to_vec(),
+    }
+}
+
+async fn found(store: &Store, record: &Record) -> billhook_store::LedgerEntry {
+    let entry = store
+        .find_event(&record.scope, &record.name, record.created)
+        .await;
+    entry.expect("the ledger can be read").expect("it is there")
+}
+
+async fn outcomes_only_go_up(ground: &Ground) {
+    for first in Outcome::ALL {
+        for second in Outcome::ALL {
+            let name = format!("evt_{}_{}", first.name(), second.name());
+            let record = |outcome| event_record(&name, outcome, b"{}");
+            let marked = ground
+                .store
+                .mark(&record(first), NOW)
+                .await
+                .expect("marked");
+            assert_eq!(marked, Marked::Recorded);
+            let again = ground
+                .store
+                .mark(&record(second), NOW)
+                .await
+                .expect("marked");
+            let raised = second > first;
+            assert_eq!(
+                again == Marked::Recorded,
+                raised,
+                "{} after {}",
+                second.name(),
+                first.name()
+            );
+            let entry = found(&ground.store, &record(first)).await;
+            assert_eq!(entry.outcome, first.max(second));
+        }
+    }
+}
+
+async fn raising_a_parked_event_ends_its_parking(ground: &Ground) {
+    let parked = event_record("evt_1", Outcome::Parked, b"{}");
+    ground.store.mark(&parked, NOW).await.expect("marked");
+    let entry = found(&ground.store, &parked).await;
+    assert_eq!(entry.expires, NOW + i64::from(PARKED_RETENTION_DAYS) * DAY);
+    assert_eq!(entry.reason.as_deref(), Some("a_reason"));
+    assert_eq!(count(&ground.store, Mode::Test).await, 1);
+    let applied = event_record("evt_1", Outcome::Applied, b"{}");
+    ground.store.mark(&applied, NOW).await.expect("marked");
+    let entry = found(&ground.store, &applied).await;
+    assert_eq!(
+        (entry.expires, entry.reason),
+        (NOW + i64::from(RETENTION_DAYS) * DAY, None)
+    );
+    assert_eq!(count(&ground.store, Mode::Test).await, 0);
+}
+
+async fn count(store: &Store, mode: Mode) -> u64 {
+    store
+        .count_parked(Source::Stripe, mode)
+        .await
+        .expect("counted")
+}
+
+async fn parked_events_are_counted_over_all_accounts_of_one_source_and_mode(ground: &Ground) {
+    let park = async |name: &str, source, mode, account: Option<&str>| {
+        let scope = Scope {
+            source,
+            mode,
+            account: account.map(str::to_owned),
+        };
+        let record = Record {
+            scope,
+            ..event_record(name, Outcome::Parked, b"{}")
+        };
+        ground.store.mark(&record, NOW).await.expect("marked");
+    };
+    park("evt_1", Source::Stripe, Mode::Test, None).await;
+    park("evt_2", Source::Stripe, Mode::Test, Some("acct_1")).await;
+    park("evt_2", Source::Stripe, Mode::Test, Some("acct_2")).await;
+    park("evt_3", Source::Stripe, Mode::Live, None).await;
+    park("evt_4", Source::BearBilling, Mode::Test, None).await;
+    let applied = event_record("evt_5", Outcome::Applied, b"{}");
+    ground.store.mark(&applied, NOW).await.expect("marked");
+    assert_eq!(count(&ground.store, Mode::Test).await, 3);
+    assert_eq!(count(&ground.store, Mode::Live).await, 1);
+}
+
+async fn a_body_is_kept_byte_for_byte(ground: &Ground) {
+    let mut random = Random::new(1);
+    let noise: Vec<u8> = (0..256 * 1024).map(|_| random.below(256) as u8).collect();
+    let bodies: [&[u8]; 6] = [
+        b"",
+        b"{}",
+        b"\xff\xfe\x00 no text",
+        "raw \u{fffe}\u{ffff} \u{1}".as_bytes(),
+        &[b'x'; 256 * 1024],
+        &noise,
+    ];
+    for (i, body) in bodies.into_iter().enumerate() {
+        let record = event_record(&format!("evt_{i}"), Outcome::Applied, body);
+        ground.store.mark(&record, NOW).await.expect("marked");
+        assert!(
+            found(&ground.store, &record).await.body == body,
+            "body {i} comes back"
+        );
+    }
+}
+
+async fn an_event_is_found_by_its_name_and_second_alone(ground: &Ground) {
+    let record = event_record("evt_1", Outcome::Ignored, b"{}");
+    ground.store.mark(&record, NOW).await.expect("marked");
+    let entry = found(&ground.store, &record).await;
+    assert_eq!(entry.name, "evt_1");
+    assert_eq!(entry.event_type.as_deref(), Some("invoice.paid"));
+    assert_eq!(entry.received_at_ms, NOW * 1000);
+    let find = async |scope: &Scope, id: &str, created| {
+        let entry = ground.store.find_event(scope, id, created).await;
+        entry.expect("the ledger can be read").is_some()
+    };
+    assert!(!find(&platform(), "evt_2", record.created).await);
+    assert!(!find(&platform(), "evt_1", None).await);
+    let account = Scope {
+        account: Some("acct_1".to_owned()),
+        ..platform()
+    };
+    assert!(!find(&account, "evt_1", record.created).await);
+}
+
+async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground) {
+    let object = json!({"id": "cus_1", "metadata": {"note": "x".repeat(500 * 1024)}});
+    let large = change("evt_1", "customer.updated", 10, &object);
+    let error = ground.store.write_row(&large, Guard::AbsentOrOlder).await;
+    let error = error.expect_err("an item has 400 KB at most");
+    assert_eq!(
+        error.disposition(),
+        Disposition::Park,
+        "a first row: {error}"
+    );
+    written(
+        &ground.store,
+        &customer("evt_0", 5, "small@example.test"),
+        Guard::AbsentOrOlder,
+    )
+    .await;
+    let error = ground.store.write_row(&large, Guard::AbsentOrOlder).await;
+    let error = error.expect_err("an item has 400 KB at most");
+    assert_eq!(
+        error.disposition(),
+        Disposition::Park,
+        "over a row: {error}"
+    );
+    let mut random = Random::new(1);
+    let noise: Vec<u8> = (0..500 * 1024).map(|_| random.below(256) as u8).collect();
+    let error = ground
+        .store
+        .mark(&event_record("evt_1", Outcome::Applied, &noise), NOW)
+        .await;
+    let error = error.expect_err("an item has 400 KB at most");
+    assert_eq!(error.disposition(), Disposition::Park, "a record: {error}");
+}
+
+async fn making_the_tables_again_changes_nothing(ground: &Ground) {
+    let one = customer("evt_1", 10, "one@example.test");
+    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    ground.store.create_tables().await.expect("they are there");
+    ground.store.create_tables().await.expect("they are there");
+    assert_eq!(row(&ground.store, &one.key).await.rev, 1);
+}
+
+/// One page of DynamoDB holds 1 MB.
+async fn a_customer_of_many_pages_is_read_whole(ground: &Ground) {
+    let filler = "x".repeat(100 * 1024);
+    for i in 0..24 {
+        let (id, event_type) = if i % 2 == 0 {
+            (format!("sub_{i}"), "customer.subscription.updated")
+        } else {
+            (format!("cs_{i}"), "checkout.session.completed")
+        };
+        let object = json!({"id": id, "customer": "cus_1", "metadata": {"filler": filler}});
+        let change = change(&format!("evt_{i}"), event_type, 10, &object);
+        written(&ground.store, &change, Guard::AbsentOrOlder).await;
+    }
+    let meter = Meter::default();
+    let store = ground.store.clone().metered(meter.clone());
+    let rows = store
+        .customer_rows(&platform(), "cus_1")
+        .await
+        .expect("read");
+    let ids: BTreeSet<_> = rows.iter().map(|row| row.id.clone()).collect();
+    assert_eq!((rows.len(), ids.len()), (24, 24), "every row once");
+    let bytes = |id: &str| {
+        let row = rows.iter().find(|row| row.id == id).expect("it is there");
+        row.stored.row.extract["metadata"]["filler"]
+            .as_str()
+            .map(str::len)
+    };
+    assert_eq!(
+        (bytes("sub_0"), bytes("cs_1")),
+        (Some(filler.len()), Some(filler.len()))
+    );
+    let reads = meter.take().reads;
+    assert!(
+        reads >= 4,
+        "two pages of the table and two of the index: {reads} reads"
+    );
+}
+
+/// The capacity that each type of event takes, through the consumer function, payload kept.
+async fn an_event_takes_few_units(ground: &Ground) {
+    let mut table = vec![format!(
+        "{:52} {:>5} {:>6} {:>5} {:>5}",
+        "event", "wr.", "units", "reads", "units"
+    )];
+    let mut wrong = Vec::new();
+    let bodies = samples("stripe");
+    for (file, body) in &bodies {
+        let event: Value = serde_json::from_slice(body).expect("JSON");
+        let event_type = event["type"].as_str().expect("a type");
+        let kind = kind_of(event_type);
+        // What a child belongs to comes first, as it nearly always does.
+        let ground = Ground::at(ground.endpoint.clone()).await;
+        let meter = Meter::default();
+        let consumer = consumer(
+            ground.store.clone().metered(meter.clone()),
+            Lines::default().log(),
+        );
+        if matches!(
+            kind,
+            Some(Kind::Refund | Kind::Dispute | Kind::InvoicePayment)
+        ) {
+            for parent in ["payment_intent.succeeded", "charge.succeeded"] {
+                deliver(&consumer, &sample(&format!("stripe/{parent}.json"))).await;
+            }
+        }
+        let _ = meter.take();
+        let delivery = deliver(&consumer, body).await;
+        let units = meter.take();
+        table.push(format!(
+            "{file:52} {:5} {:6} {:5} {:5}",
+            units.writes, units.written, units.reads, units.read
+        ));
+        let taken = (units.writes, units.written, units.reads);
+        let right = match kind {
+            // The record alone.
+            None => taken == (1, 1.0, 0),
+            // Row and record, and no look.
+            Some(kind) if kind.is_owned() => taken == (2, 2.0, 0),
+            // Row, index and record, and a look for children.
+            Some(Kind::Charge | Kind::PaymentIntent) => taken == (2, 3.0, 1),
+            // A session has no parents and no children. Its record is the one that outgrows a unit.
+            Some(Kind::CheckoutSession) => taken.0 == 2 && taken.1 <= 4.0 && taken.2 == 0,
+            // Row, index and record, and a look at the parent.
+            Some(_) => taken == (2, 3.0, 1),
+        };
+        if !right {
+            wrong.push(format!("{file}: {units:?}"));
+        }
+        assert_eq!(
+            delivery.outcome == DeliveryOutcome::Ignored,
+            kind.is_none(),
+            "{file}: {delivery:?}"
+        );
+    }
+    say(&table.join("\n"));
+    assert_eq!(
+        wrong,
+        Vec::<String>::new(),
+        "these take more than they should"
+    );
+}
+
+macro_rules! contract {
+    ($($rule:ident,)*) => {
+        mod embedded {
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    super::$rule(&super::Ground::embedded().await).await;
+                }
+            )*
+        }
+
+        #[tokio::test]
+        async fn the_contract_holds_on_the_official_dynamodb_local() {
+            let Some(local) = DynamoDbLocal::start() else {
+                let why = format!("{VARIABLE} does not name the folder of DynamoDBLocal.jar");
+                return skipped("the store's contract on DynamoDB Local", &why);
+            };
+            $(
+                say(&format!("DynamoDB Local: {}", stringify!($rule)));
+                $rule(&Ground::at(local.endpoint.clone()).await).await;
+            )*
+        }
+    };
+}
+
+contract! {
+    a_first_row_is_written_and_reads_back,
+    an_older_row_is_replaced,
+    a_row_of_the_same_second_stays_and_is_shown,
+    a_newer_row_stays_and_is_shown,
+    seconds_are_compared_as_numbers,
+    a_rev_guard_holds_only_while_nobody_wrote,
+    a_rev_guard_never_makes_a_row,
+    attributes_that_others_put_on_a_row_survive,
+    a_row_of_a_newer_format_is_never_overwritten,
+    of_writers_at_once_exactly_one_wins,
+    a_child_is_found_by_its_note,
+    a_link_needs_a_row_and_is_made_once,
+    an_object_that_names_no_customer_keeps_its_own,
+    outcomes_only_go_up,
+    raising_a_parked_event_ends_its_parking,
+    parked_events_are_counted_over_all_accounts_of_one_source_and_mode,
+    a_body_is_kept_byte_for_byte,
+    an_event_is_found_by_its_name_and_second_alone,
+    what_is_too_large_for_an_item_is_parked_not_tried_again,
+    making_the_tables_again_changes_nothing,
+    a_customer_of_many_pages_is_read_whole,
+    an_event_takes_few_units,
+}
