@@ -170,7 +170,7 @@ async fn one_poison_record_of_three_costs_the_others_nothing() {
         customer_event("evt_1", 10, "old@example.test"),
         customer_event("evt_2", 20, "new@example.test"),
     ];
-    let poison = br#"{"id":"evt_poison","type":"customer.updated","created":15,"livemode":false}"#;
+    let poison = br#"{"id":"evt_poison","type":"customer.updated","created":15}"#;
     post_all(&stack, &[&good[0][..], poison, &good[1][..]]).await;
     let deliveries = stack.work_once(Duration::ZERO).await;
     assert_eq!(
