@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`harness`] | the stack and its parts, sample events and lives, comparing states |
 //! | [`faults`] | faults at the store's I/O calls |
+//! | [`turns`] | deliveries at once, in every order of their I/O calls |
 //! | [`dynamodb_local`] | the official DynamoDB Local, where it is installed |
 //! | [`program`] | the program `billhook dev` as a process that can be killed |
 //! | [`process`] | a child process whose output is read line by line |
@@ -13,6 +14,7 @@
 //! | [`sqs_endpoint`] | an SQS that takes messages, or fails as it is told |
 //! | [`requests`] | requests as API Gateway, a function URL and a load balancer hand them over |
 //! | [`batches`] | messages as Lambda's event source mapping hands them over |
+//! | [`turns`] | deliveries at once whose I/O calls wait for their turns |
 //! | [`tools`] | what is installed beside cargo, and what to do without it |
 
 pub mod batches;
@@ -26,3 +28,4 @@ pub mod requests;
 pub mod runtime_api;
 pub mod sqs_endpoint;
 pub mod tools;
+pub mod turns;

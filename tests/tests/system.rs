@@ -186,7 +186,7 @@ async fn one_poison_record_of_three_costs_the_others_nothing() {
     assert_eq!(email(&stack).await, "new@example.test");
     let entry = ledger(&stack.store, poison).await.expect("it is parked");
     assert_eq!(entry.outcome, Outcome::Parked);
-    assert_eq!(entry.reason.as_deref(), Some("no_object"));
+    assert_eq!(entry.reason.as_deref(), Some("no_livemode"));
     assert_eq!(entry.body, poison);
     let counts = stack.queue.counts().await.expect("counts");
     assert_eq!((counts.queued, counts.in_flight, counts.dead), (0, 0, 0));
