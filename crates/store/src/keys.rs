@@ -2,7 +2,7 @@
 //!
 //! `scope` is source, mode and account, for instance `stripe#test#-` or `stripe#live#acct_1`
 //! ([`Scope::key`](billhook_core::scope::Scope::key)). Ids are written as tokens
-//! ([`token`](billhook_core::token::token)), which never hold a `#`.
+//! ([`token`]), which never hold a `#`.
 //!
 //! | table | item | `pk` | `sk` |
 //! |---|---|---|---|
