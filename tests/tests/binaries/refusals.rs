@@ -3,6 +3,7 @@
 
 use billhook_core::signature::stripe;
 use billhook_tests::requests::{Form, Request};
+use billhook_tests::runtime_api::Answer;
 use serde_json::json;
 
 use super::{STRIPE_SECRET, customer_event, http, now, webhook, webhook_at};
@@ -251,4 +252,64 @@ async fn while_a_secret_rolls_each_of_the_two_opens() {
     let both = Request::stripe(body(), "whsec_new,whsec_old", now());
     let (status, _) = http(webhook.invoke(&both.payload(Form::HttpApi)).await);
     assert_eq!(status, 400, "the list itself is no secret");
+}
+
+/// HTTP APIs put a named stage before the path, REST APIs and function URLs do not.
+#[tokio::test]
+async fn a_named_stage_before_the_path_is_no_part_of_it() {
+    let (webhook, _sqs) = webhook().await;
+    let request = Request::stripe(body(), STRIPE_SECRET, now());
+    let mut payload = request
+        .clone()
+        .to("/live/webhooks/stripe")
+        .payload(Form::HttpApi);
+    payload["requestContext"]["stage"] = "live".into();
+    let (status, answer) = http(webhook.invoke(&payload).await);
+    assert_eq!(status, 200, "{answer}");
+    payload["requestContext"]["stage"] = "test".into();
+    let (status, answer) = http(webhook.invoke(&payload).await);
+    assert_eq!(status, 404, "another stage than the request's: {answer}");
+}
+
+/// Nothing but a person makes such payloads. They must not open the door, nor end the function.
+#[tokio::test]
+async fn a_payload_that_no_gateway_makes_is_refused_and_the_function_goes_on() {
+    let (webhook, sqs) = webhook().await;
+    let good = Request::stripe(body(), STRIPE_SECRET, now()).payload(Form::HttpApi);
+    let with = |name: &str, value: serde_json::Value| {
+        let mut payload = good.clone();
+        payload[name] = value;
+        payload
+    };
+    let strange = [
+        json!({}),
+        json!(null),
+        json!([]),
+        json!("hello"),
+        json!({"Records": []}),
+        with("body", json!(null)),
+        with("body", json!(7)),
+        with("isBase64Encoded", json!(true)),
+        with("isBase64Encoded", json!("yes")),
+        with("headers", json!(null)),
+        with("headers", json!({})),
+        with("rawPath", json!(null)),
+        with("requestContext", json!(null)),
+        with("requestContext", json!({})),
+    ];
+    for payload in strange {
+        let answer = webhook.invoke(&payload).await;
+        let refused = match &answer {
+            Answer::Response(response) => response["statusCode"].as_u64() >= Some(400),
+            Answer::Error(_) => true,
+            Answer::TimedOut => false,
+        };
+        assert!(refused, "{payload:.60}: {answer:?}");
+        let (status, _) = http(webhook.invoke(&good).await);
+        assert_eq!(status, 200, "after {payload:.60}");
+    }
+    assert_eq!(sqs.sent().len(), 14, "only the good ones");
+    for line in webhook.stop().await {
+        assert!(!line.contains("ada@") && !line.contains("v1="), "{line}");
+    }
 }
