@@ -11,10 +11,16 @@ mod trust;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::byte_stream::ByteStream;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::{
@@ -23,6 +29,12 @@ use aws_types::sdk_config::{
 use billhook_core::config::Variables;
 
 pub use trust::TrustError;
+
+/// For opening a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// For opening a connection before it is needed, an answer included.
+const OPENING_MAX: Duration = Duration::from_secs(1);
 
 /// A service that the functions call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +58,6 @@ impl Service {
 /// How long a call may take. Retries included, it must be over well before the function itself is.
 #[derive(Clone, Copy, Debug)]
 pub struct CallLimits {
-    /// For opening a connection.
-    pub connect: Duration,
     /// For one attempt.
     pub attempt: Duration,
     /// For all attempts of one call together.
@@ -64,7 +74,7 @@ pub struct AwsEnvironment {
     endpoint: Option<String>,
     dynamodb_endpoint: Option<String>,
     sqs_endpoint: Option<String>,
-    http: SharedHttpClient,
+    http: OneConnector,
 }
 
 impl AwsEnvironment {
@@ -90,7 +100,7 @@ impl AwsEnvironment {
             endpoint: variables.optional("AWS_ENDPOINT_URL"),
             dynamodb_endpoint: variables.optional(Service::DynamoDb.endpoint_variable()),
             sqs_endpoint: variables.optional(Service::Sqs.endpoint_variable()),
-            http: https_client(variables),
+            http: OneConnector::new(tls_context(bundles(variables))),
         }
     }
 
@@ -103,30 +113,51 @@ impl AwsEnvironment {
             endpoint: Some(endpoint),
             dynamodb_endpoint: None,
             sqs_endpoint: None,
-            http: https_client_that_trusts(vec![trust::AMAZON_ROOTS.to_vec()]),
+            http: OneConnector::new(tls_context(vec![trust::AMAZON_ROOTS.to_vec()])),
         }
     }
 
     /// The SDK configuration for a service.
     #[must_use]
     pub fn sdk_config(&self, service: Service, limits: CallLimits) -> SdkConfig {
-        let own = match service {
-            Service::DynamoDb => &self.dynamodb_endpoint,
-            Service::Sqs => &self.sqs_endpoint,
-        };
         let mut config = base_config(limits)
             .region(Region::new(self.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .http_client(self.http.clone());
-        config.set_endpoint_url(own.clone().or_else(|| self.endpoint.clone()));
+        config.set_endpoint_url(self.endpoint(service).cloned());
         config.build()
+    }
+
+    fn endpoint(&self, service: Service) -> Option<&String> {
+        let own = match service {
+            Service::DynamoDb => &self.dynamodb_endpoint,
+            Service::Sqs => &self.sqs_endpoint,
+        };
+        own.as_ref().or(self.endpoint.as_ref())
+    }
+
+    /// Opens the connection that the first call to a service will use, and tells whether there is one now.
+    ///
+    /// Meant for a function's start, where it has a whole core; in its first invocation it has as little as
+    /// a fourteenth of one, and somebody waits. Nothing depends on it: where it fails, or takes longer than
+    /// a second, the first call opens its own connection and tells what is wrong.
+    pub async fn open_connection(&self, service: Service) -> bool {
+        let url = match self.endpoint(service) {
+            Some(endpoint) => endpoint.clone(),
+            None => default_endpoint(service, &self.region),
+        };
+        let url = format!("{}/ping", url.trim_end_matches('/'));
+        let ping = self.http.get(&url);
+        tokio::time::timeout(OPENING_MAX, ping)
+            .await
+            .unwrap_or(false)
     }
 }
 
 /// What every client has in common.
 fn base_config(limits: CallLimits) -> aws_types::sdk_config::Builder {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(limits.connect)
+        .connect_timeout(CONNECT_MAX)
         .operation_attempt_timeout(limits.attempt)
         .operation_timeout(limits.call)
         .build();
@@ -141,9 +172,70 @@ fn base_config(limits: CallLimits) -> aws_types::sdk_config::Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// The HTTPS client of every AWS client here. It trusts the roots that are built in and every certificate in
-/// the files `AWS_CA_BUNDLE` and `SSL_CERT_FILE`. Problems are noted with the variables.
+/// Where a service is in the partitions `aws`, `aws-us-gov` and `aws-cn`. Only used to open a connection
+/// early: the SDK has its own, larger table.
+fn default_endpoint(service: Service, region: &str) -> String {
+    let name = match service {
+        Service::DynamoDb => "dynamodb",
+        Service::Sqs => "sqs",
+    };
+    let china = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://{name}.{region}.amazonaws.com{china}")
+}
+
+/// An HTTPS client with one set of connections, made once. The SDK's own makes a connector, trust store and
+/// all, when a client is made, throws it away, and makes another one for the first call.
+#[derive(Clone, Debug)]
+struct OneConnector(SharedHttpConnector);
+
+impl OneConnector {
+    fn new(context: TlsContext) -> Self {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(CONNECT_MAX)
+            .build();
+        let connector = Connector::builder()
+            .connector_settings(settings)
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context)
+            .build();
+        Self(SharedHttpConnector::new(connector))
+    }
+
+    /// Asks for a URL and reads the answer, whatever it is, to its end: then the connection is free again.
+    async fn get(&self, url: &str) -> bool {
+        let mut request = HttpRequest::empty();
+        if request.set_uri(url).is_err() {
+            return false;
+        }
+        match self.0.call(request).await {
+            Ok(answer) => ByteStream::new(answer.into_body()).collect().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl HttpClient for OneConnector {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.clone()
+    }
+}
+
+/// The HTTPS client for AWS clients that are configured elsewhere. It trusts the roots that are built in and
+/// every certificate in the files `AWS_CA_BUNDLE` and `SSL_CERT_FILE`. Problems are noted with the
+/// variables.
 pub fn https_client(variables: &mut Variables<'_>) -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls_context(bundles(variables)))
+        .build_https()
+}
+
+/// The roots that are built in and those in the files that the environment names.
+fn bundles(variables: &mut Variables<'_>) -> Vec<Vec<u8>> {
     let mut bundles = vec![trust::AMAZON_ROOTS.to_vec()];
     for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         let Some(path) = variables.optional(name) else {
@@ -154,18 +246,90 @@ pub fn https_client(variables: &mut Variables<'_>) -> SharedHttpClient {
             Err(error) => variables.problem(name, &format!("is no usable bundle: {error}")),
         }
     }
-    https_client_that_trusts(bundles)
+    bundles
 }
 
-/// An HTTPS client that trusts exactly these PEM bundles.
-fn https_client_that_trusts(bundles: Vec<Vec<u8>>) -> SharedHttpClient {
+/// TLS that trusts exactly these PEM bundles.
+fn tls_context(bundles: Vec<Vec<u8>>) -> TlsContext {
     let mut roots = TrustStore::empty();
     for bundle in bundles {
         roots.add_pem_certificate(bundle);
     }
     let context = TlsContext::builder().with_trust_store(roots).build();
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context.expect("a trust store alone is always a valid context"))
-        .build_https()
+    context.expect("a trust store alone is always a valid context")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    /// A server that answers every request, or none; and how many connections it got.
+    fn server(answers: bool) -> (AwsEnvironment, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = connections.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    let mut stream = BufReader::new(stream);
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                        if answers && line == "\r\n" {
+                            let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno";
+                            stream.get_mut().write_all(answer).expect("written");
+                        }
+                        line.clear();
+                    }
+                });
+            }
+        });
+        (AwsEnvironment::local(url), connections)
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_is_opened_is_the_one_that_is_used() {
+        let (environment, connections) = server(true);
+        for _ in 0..3 {
+            assert!(environment.open_connection(Service::Sqs).await);
+            // The connection goes back where it is found by the next call.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_not_there_costs_little_time_and_no_more() {
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", closed.local_addr().expect("an address"));
+        drop(closed);
+        let nobody = AwsEnvironment::local(url);
+        let nonsense = AwsEnvironment::local("not a url".to_owned());
+        let (silent, _) = server(false);
+        for environment in [nobody, nonsense, silent] {
+            let started = Instant::now();
+            assert!(!environment.open_connection(Service::DynamoDb).await);
+            assert!(started.elapsed() < OPENING_MAX * 2);
+        }
+    }
+
+    #[test]
+    fn the_default_endpoints_are_those_of_the_service() {
+        let url = |service, region| default_endpoint(service, region);
+        assert_eq!(
+            url(Service::Sqs, "eu-north-1"),
+            "https://sqs.eu-north-1.amazonaws.com"
+        );
+        assert_eq!(
+            url(Service::DynamoDb, "cn-north-1"),
+            "https://dynamodb.cn-north-1.amazonaws.com.cn"
+        );
+    }
 }

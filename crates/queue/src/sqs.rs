@@ -13,7 +13,6 @@ use crate::{EnqueueError, Message, Queue};
 /// The webhook function has ten seconds, so that an answer is out before API Gateway (30 s) or the
 /// sender gives up; a call must be over before the function is.
 const LIMITS: CallLimits = CallLimits {
-    connect: Duration::from_secs(1),
     attempt: Duration::from_secs(2),
     call: Duration::from_secs(7),
     attempts: 3,

@@ -29,7 +29,6 @@ pub use rows::Wrote;
 
 /// The consumer has thirty seconds for a batch; a call that hangs must leave time for the other records.
 const LIMITS: CallLimits = CallLimits {
-    connect: Duration::from_secs(1),
     attempt: Duration::from_secs(2),
     call: Duration::from_secs(6),
     attempts: 3,

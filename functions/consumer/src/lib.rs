@@ -41,6 +41,6 @@ pub struct Consumer {
     pub clock: Clock,
     /// Takes one line per delivery.
     pub log: Log,
-    /// Set once a record was carried out, so that a connection is open.
+    /// Set where a connection is open: from the start, or once a record was carried out.
     pub warm: AtomicBool,
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::{env, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use billhook_aws::Service;
 use billhook_aws::process::{log_panics, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
 use billhook_store::Store;
@@ -21,6 +22,7 @@ async fn main() -> Result<ExitCode, Error> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let connected = config.aws.open_connection(Service::DynamoDb).await;
     let function = Consumer {
         store: Store::new(&config.aws, config.tables, config.event_retention_days),
         stripe: config.stripe,
@@ -28,7 +30,7 @@ async fn main() -> Result<ExitCode, Error> {
         max_receive_count: config.max_receive_count,
         clock: Arc::new(unix_ms),
         log: Log::new(config.log_level, print_line),
-        warm: AtomicBool::new(false),
+        warm: AtomicBool::new(connected),
     };
     let function = &function;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {

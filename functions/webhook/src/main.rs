@@ -2,6 +2,7 @@
 
 use std::{env, process::ExitCode, sync::Arc};
 
+use billhook_aws::Service;
 use billhook_aws::process::{log_panics, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
 use billhook_queue::SqsQueue;
@@ -32,6 +33,7 @@ async fn main() -> Result<ExitCode, Error> {
         .with("variable", secrets_variable(*source));
         log.write(&line);
     }
+    config.aws.open_connection(Service::Sqs).await;
     let function = Webhook {
         queue: SqsQueue::new(&config.aws, config.queue_url),
         secrets: config.secrets,
