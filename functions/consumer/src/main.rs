@@ -9,6 +9,7 @@ use billhook_aws::process::{log_panics, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
 use billhook_store::Store;
 use consumer::Consumer;
+use consumer::batch::deadline_ms;
 use consumer::config::Config;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
@@ -34,7 +35,7 @@ async fn main() -> Result<ExitCode, Error> {
     };
     let function = &function;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        let deadline_ms = deadline_ms(event.context.deadline, unix_ms());
         Ok::<_, Error>(Box::pin(function.handle(event.payload, deadline_ms)).await)
     });
     lambda_runtime::run(handler).await?;
