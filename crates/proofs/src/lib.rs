@@ -7,9 +7,11 @@
 //! | what | how |
 //! |---|---|
 //! | `tests/orders.rs` | the whole lives in `events/lives`: every order of every slice, every order of every object, and thousands of shuffles |
+//! | `tests/peers.rs` | how other projects' write rules do on short histories ([`peers`], printed by the program `peers`) |
 //!
 //! Nothing here opens a socket or reads a clock.
 
 pub mod account;
 pub mod lives;
 pub mod orders;
+pub mod peers;
