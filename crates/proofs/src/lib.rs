@@ -7,11 +7,15 @@
 //! | what | how |
 //! |---|---|
 //! | `tests/orders.rs` | the whole lives in `events/lives`: every order of every slice, every order of every object, and thousands of shuffles |
+//! | `tests/model.rs` | a model checker: every interleaving of two consumers, every crash ([`write_model`], [`link_model`]) |
 //! | `tests/peers.rs` | how other projects' write rules do on short histories ([`peers`], printed by the program `peers`) |
 //!
 //! Nothing here opens a socket or reads a clock.
 
 pub mod account;
+pub mod link_model;
 pub mod lives;
 pub mod orders;
 pub mod peers;
+pub mod previous;
+pub mod write_model;
