@@ -161,9 +161,7 @@ impl Kind {
             Self::Subscription => subscription::stage(extract),
             Self::Invoice => Stage::by_status(extract, invoice::STATES, invoice::TERMINAL),
             Self::Charge => charge::stage(extract),
-            Self::PaymentIntent => {
-                Stage::by_status(extract, payment_intent::STATES, payment_intent::TERMINAL)
-            }
+            Self::PaymentIntent => payment_intent::stage(extract),
             Self::Refund => Stage::by_status(extract, refund::STATES, refund::TERMINAL),
             Self::Dispute => Stage::by_status(extract, dispute::STATES, dispute::TERMINAL),
             Self::CheckoutSession => checkout_session::stage(extract),
