@@ -67,7 +67,6 @@ pub fn platform() -> Scope {
 pub fn sdk_config(endpoint: &str) -> aws_types::SdkConfig {
     // Long: a test says what fails, never the clock.
     let limits = CallLimits {
-        connect: Duration::from_secs(30),
         attempt: Duration::from_secs(60),
         call: Duration::from_secs(60),
         attempts: 1,

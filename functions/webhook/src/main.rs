@@ -8,7 +8,7 @@ use billhook_core::log::{Level, Line, Log};
 use billhook_queue::SqsQueue;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Error, Request, Service, service_fn};
+use lambda_http::{Adapter, Error, Request, Service as _, service_fn};
 use webhook::Webhook;
 use webhook::config::{Config, secrets_variable};
 use webhook::headers::keep_every_value;

@@ -51,7 +51,6 @@ impl Ministack {
 fn client(endpoint: &str) -> Client {
     let second = Duration::from_secs(30);
     let limits = CallLimits {
-        connect: second,
         attempt: second,
         call: second,
         attempts: 1,
