@@ -2,6 +2,9 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use billhook_core::log::causes;
+use billhook_core::row::FORMAT;
+
+use crate::attributes::{Item, number};
 
 /// A request to the store that failed. Whether it took effect is not known unless the service refused it.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,22 @@ impl StoreError {
         }
     }
 }
+
+/// Refuses an item that a newer version of this program wrote: it is left alone, and a newer consumer may take it.
+pub(crate) fn check_format(operation: &'static str, item: Option<&Item>) -> Result<(), StoreError> {
+    match item.map(|item| number::<u32>(item, FORMAT_ATTRIBUTE)) {
+        None => Ok(()),
+        Some(None) => Err(StoreError::unreadable(operation, FORMAT_ATTRIBUTE)),
+        Some(Some(format)) if format > FORMAT => Err(StoreError {
+            operation,
+            kind: StoreErrorKind::NewerFormat,
+        }),
+        Some(Some(_)) => Ok(()),
+    }
+}
+
+/// The attribute that holds the format number, in both tables.
+pub(crate) const FORMAT_ATTRIBUTE: &str = "f";
 
 /// Codes: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
 fn service_error(code: String, message: &str, status: u16) -> StoreErrorKind {

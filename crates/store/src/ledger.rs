@@ -1,7 +1,8 @@
 //! The ledger: one record per event, written when everything else of it is settled.
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Select};
 use billhook_core::ledger::{Outcome, PARKED_RETENTION_DAYS, Record};
 use billhook_core::row::FORMAT;
 use billhook_core::scope::{Mode, Scope, Source};
@@ -9,7 +10,7 @@ use billhook_core::token::token;
 
 use crate::Store;
 use crate::attributes::{Item, number, text};
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, check_format};
 use crate::keys::{self, PARKED, PK, RECEIVED, SK};
 
 /// The attributes of a record, beside its keys.
@@ -73,9 +74,11 @@ impl Store {
     ///
     /// [`StoreError`] where it is not known whether the record was written.
     pub async fn mark(&self, record: &Record, now: i64) -> Result<Marked, StoreError> {
+        const OPERATION: &str = "mark an event";
         // absent: the ledger does not know the event; lower: it holds a lower outcome, whose name is
         // later in the alphabet.
-        let condition = "attribute_not_exists(#pk) OR #outcome > :outcome";
+        // readable: its format is not newer than ours.
+        let condition = "attribute_not_exists(#pk) OR (#outcome > :outcome AND #f <= :f)";
         let outcome = AttributeValue::S(record.outcome.name().to_owned());
         let request = self
             .client
@@ -86,6 +89,9 @@ impl Store {
             .expression_attribute_names("#pk", PK)
             .expression_attribute_names("#outcome", names::OUTCOME)
             .expression_attribute_values(":outcome", outcome)
+            .expression_attribute_names("#f", names::FORMAT)
+            .expression_attribute_values(":f", AttributeValue::N(FORMAT.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .set_return_consumed_capacity(self.capacity());
         match request.send().await {
             Ok(answer) => {
@@ -94,13 +100,16 @@ impl Store {
             }
             Err(error) => {
                 self.count_write(None);
-                let refused = error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception());
-                if refused {
-                    Ok(Marked::AlreadyThere)
-                } else {
-                    Err(StoreError::new("mark an event", &error))
+                let Some(PutItemError::ConditionalCheckFailedException(refusal)) =
+                    error.as_service_error()
+                else {
+                    return Err(StoreError::new(OPERATION, &error));
+                };
+                let there = refusal.item().and_then(|item| text(item, names::OUTCOME));
+                let there = there.as_deref().and_then(Outcome::from_name);
+                match there.is_some_and(|there| there < record.outcome) {
+                    true => check_format(OPERATION, refusal.item()).map(|()| Marked::AlreadyThere),
+                    false => Ok(Marked::AlreadyThere),
                 }
             }
         }
@@ -208,13 +217,7 @@ impl Store {
 
     fn read_entry(&self, operation: &'static str, item: &Item) -> Result<LedgerEntry, StoreError> {
         let missing = |name| StoreError::unreadable(operation, name);
-        let format: u32 = number(item, names::FORMAT).ok_or_else(|| missing(names::FORMAT))?;
-        if format > FORMAT {
-            return Err(StoreError {
-                operation,
-                kind: StoreErrorKind::NewerFormat,
-            });
-        }
+        check_format(operation, Some(item))?;
         let outcome = text(item, names::OUTCOME);
         let outcome = outcome.as_deref().and_then(Outcome::from_name);
         let packed = item.get(names::BODY).and_then(|body| body.as_b().ok());

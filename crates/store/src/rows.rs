@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -18,7 +19,7 @@ use serde_json::Value;
 
 use crate::Store;
 use crate::attributes::{self, Item, number, text};
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, check_format};
 use crate::keys::{self, BY_CUSTOMER, CHILD, CPK, CSK, PK, SK};
 use crate::update::Update;
 
@@ -139,11 +140,24 @@ impl Store {
             .item(names::FORMAT, AttributeValue::N(FORMAT.to_string()))
             .item(names::ID, AttributeValue::S(child.id.clone()))
             .item("kind", AttributeValue::S(child.kind.name().to_owned()))
+            // absent: one note is enough, whoever wrote it.
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
             .set_return_consumed_capacity(self.capacity());
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| StoreError::new("note a child", &error))?;
-        self.count_write(answer.consumed_capacity());
-        Ok(())
+        match request.send().await {
+            Ok(answer) => {
+                self.count_write(answer.consumed_capacity());
+                Ok(())
+            }
+            Err(error) => {
+                self.count_write(None);
+                let there = error.as_service_error();
+                match there.is_some_and(PutItemError::is_conditional_check_failed_exception) {
+                    true => Ok(()),
+                    false => Err(StoreError::new("note a child", &error)),
+                }
+            }
+        }
     }
 
     /// The children that left a note with this parent, strongly consistent.
@@ -174,26 +188,32 @@ impl Store {
     ///
     /// [`StoreError`] where it is not known whether it was written.
     pub async fn link(&self, key: &RowKey, customer: &str) -> Result<(), StoreError> {
+        const OPERATION: &str = "link a row";
         let mut update = Update::default();
         belongs_to(&mut update, key, customer);
         raise_rev(&mut update);
         update.name(PK);
-        // row_exists: there is a row; not_linked: no customer is known yet.
-        let condition = "attribute_exists(#pk) AND attribute_not_exists(#cpk)";
+        update.name(names::FORMAT);
+        update.value(names::FORMAT, number_value(FORMAT));
+        // row_exists: there is a row; not_linked: no customer is known yet; readable: its format is not newer
+        // than ours.
+        let condition = "attribute_exists(#pk) AND attribute_not_exists(#cpk) AND #f <= :f";
         let request = update.request(self.update(&keys::row(key)), condition);
         match request.send().await {
-            Ok(answer) => self.count_write(answer.consumed_capacity()),
+            Ok(answer) => {
+                self.count_write(answer.consumed_capacity());
+                Ok(())
+            }
             Err(error) => {
                 self.count_write(None);
-                let refused = error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception());
-                if !refused {
-                    return Err(StoreError::new("link a row", &error));
+                match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                        check_format(OPERATION, refusal.item())
+                    }
+                    _ => Err(StoreError::new(OPERATION, &error)),
                 }
             }
         }
-        Ok(())
     }
 
     /// Every row of a customer: the owned objects by a strongly consistent Query, the linked ones by one on
@@ -392,13 +412,7 @@ fn belongs_to(update: &mut Update, key: &RowKey, customer: &str) {
 /// Reads a row from its item.
 fn read(operation: &'static str, item: &Item) -> Result<StoredRow, StoreError> {
     let unreadable = |name| StoreError::unreadable(operation, name);
-    let format: u32 = number(item, names::FORMAT).ok_or_else(|| unreadable(names::FORMAT))?;
-    if format > FORMAT {
-        return Err(StoreError {
-            operation,
-            kind: StoreErrorKind::NewerFormat,
-        });
-    }
+    check_format(operation, Some(item))?;
     let ties = |name| text(item, name).and_then(|ties| ties.parse::<Ties>().ok());
     let data = item
         .get(names::DATA)
