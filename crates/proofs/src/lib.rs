@@ -7,6 +7,7 @@
 //! | what | how |
 //! |---|---|
 //! | `tests/orders.rs` | the whole lives in `events/lives`: every order of every slice, every order of every object, and thousands of shuffles |
+//! | `tests/shapes.rs` | one life told in the shapes of six API versions |
 //! | `tests/generated.rs` | lives that a small Stripe account makes up, which also knows how they end |
 //! | `tests/model.rs` | a model checker: every interleaving of two consumers, every crash ([`write_model`], [`link_model`]) |
 //! | `tests/peers.rs` | how other projects' write rules do on short histories ([`peers`], printed by the program `peers`) |
