@@ -31,7 +31,7 @@ pub enum Effect {
 enum Wrote {
     Written,
     /// The guard did not hold: this is stored.
-    Refused(Option<StoredRow>),
+    Refused(Option<Rc<(RowKey, StoredRow)>>),
 }
 
 /// The rows of one account.
@@ -74,9 +74,9 @@ impl Account {
 
     /// Carries out one change, as the consumer does: it tries to write unread, and looks where the guard refuses.
     pub fn apply(&mut self, change: &Change) -> Effect {
-        let mut stored = None;
+        let mut stored: Option<Rc<(RowKey, StoredRow)>> = None;
         loop {
-            match decide(&change.incoming, stored.as_ref()) {
+            match decide(&change.incoming, stored.as_ref().map(|row| &row.1)) {
                 Decision::Settled(settled) => return Effect::Settled(settled),
                 Decision::Write(write) => match self.write(change, *write) {
                     Wrote::Written => return Effect::Written,
@@ -89,7 +89,8 @@ impl Account {
     /// Writes a row if what is stored is as the guard says, and else says what is stored.
     fn write(&mut self, change: &Change, write: Write) -> Wrote {
         let name = name_of(&change.key);
-        let stored = self.rows.get(&name).map(|row| &row.1);
+        let there = self.rows.get(&name);
+        let stored = there.map(|row| &row.1);
         let Write { mut row, guard, .. } = write;
         match (guard, stored) {
             (Guard::AbsentOrOlder, Some(stored)) if stored.row.second < row.second => {
@@ -101,9 +102,7 @@ impl Account {
             }
             (Guard::AbsentOrOlder, None) => {}
             (Guard::Rev(rev), Some(stored)) if stored.rev == rev => {}
-            (Guard::AbsentOrOlder | Guard::Rev(_), stored) => {
-                return Wrote::Refused(stored.cloned());
-            }
+            (Guard::AbsentOrOlder | Guard::Rev(_), _) => return Wrote::Refused(there.cloned()),
         }
         let named = change
             .customer

@@ -30,18 +30,21 @@ struct Counts {
 
 /// Plays every order of a slice, event by event, and comes back to branch off.
 ///
-/// After each delivery every event that has been delivered so far comes once more, and nothing may change: so in each
-/// order each single duplicate is played at every place where it can arrive.
+/// Each event comes once more right after itself, and at the end of each order every event does. Nothing may change then: so
+/// in each order each single duplicate is played at its own place and at the end.
 fn play_on(
     slice: &[&Change],
     played: &mut Vec<usize>,
-    account: &Account,
+    account: &mut Account,
     wanted: &str,
     counts: &mut Counts,
 ) {
     if played.len() == slice.len() {
         counts.orders += 1;
         assert_eq!(account.text(), wanted, "the order {played:?} shows");
+        for again in &*played {
+            play_again(slice, *again, played, account, counts);
+        }
     }
     for n in 0..slice.len() {
         if played.contains(&n) {
@@ -51,17 +54,25 @@ fn play_on(
         next.apply(slice[n]);
         counts.deliveries += 1;
         played.push(n);
-        for again in &*played {
-            let effect = next.apply(slice[*again]);
-            counts.duplicates += 1;
-            assert!(
-                matches!(effect, Effect::Settled(_)),
-                "{again} once more changes something after {played:?}"
-            );
-        }
-        play_on(slice, played, &next, wanted, counts);
+        play_again(slice, n, played, &mut next, counts);
+        play_on(slice, played, &mut next, wanted, counts);
         played.pop();
     }
+}
+
+fn play_again(
+    slice: &[&Change],
+    again: usize,
+    played: &[usize],
+    account: &mut Account,
+    counts: &mut Counts,
+) {
+    let effect = account.apply(slice[again]);
+    counts.duplicates += 1;
+    assert!(
+        matches!(effect, Effect::Settled(_)),
+        "{again} once more changes something after {played:?}"
+    );
 }
 
 fn play_slice(slice: &[&Change], counts: &mut Counts) {
@@ -73,7 +84,7 @@ fn play_slice(slice: &[&Change], counts: &mut Counts) {
     play_on(
         slice,
         &mut Vec::new(),
-        &Account::default(),
+        &mut Account::default(),
         &in_order.text(),
         counts,
     );
