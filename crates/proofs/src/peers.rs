@@ -304,7 +304,7 @@ pub fn refetch_counts() -> [(&'static str, Count); 2] {
     [
         ("refetch, then write", count_refetches(false)),
         (
-            "**billhook**: refetch, then write if `rev` is what it was",
+            "refetch, then write if the row's `rev` is what it was",
             count_refetches(true),
         ),
     ]
