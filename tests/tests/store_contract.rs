@@ -589,7 +589,7 @@ async fn an_event_takes_few_units(ground: &Ground) {
     for (file, body) in &bodies {
         let event: Value = serde_json::from_slice(body).expect("JSON");
         let event_type = event["type"].as_str().expect("a type");
-        let kind = kind_of(event_type);
+        let kind = kind_of(Source::Stripe, event_type);
         // What a child belongs to comes first, as it nearly always does.
         let ground = Ground::at(ground.endpoint.clone()).await;
         let meter = Meter::default();
@@ -617,7 +617,7 @@ async fn an_event_takes_few_units(ground: &Ground) {
             // The record alone.
             None => taken == (1, 1.0, 0),
             // Row and record, and no look.
-            Some(kind) if kind.is_owned() => taken == (2, 2.0, 0),
+            Some(kind) if kind.is_owned(Source::Stripe) => taken == (2, 2.0, 0),
             // Row, index and record, and a look for children.
             Some(Kind::Charge | Kind::PaymentIntent) => taken == (2, 3.0, 1),
             // A session has no parents and no children. Its record is the one that outgrows a unit.

@@ -10,7 +10,7 @@
 use serde_json::Value;
 
 use crate::event::{Content, Event};
-use crate::objects::{self, Kind, NoSnapshot, Snapshot};
+use crate::objects::{self, Kind, NoSnapshot, Snapshot, bearbilling};
 use crate::order::{self, Fact, Incoming, Learned, Merged, Observed, merge};
 use crate::row::{DELETED, RowKey, StoredRow, needs_refetch};
 use crate::scope::{Mode, Source};
@@ -78,21 +78,28 @@ pub fn plan(event: &Event, mode: Mode) -> Plan {
         Content::Thin => return Plan::Ignore(Ignored::Thin),
         Content::Snapshot { object, previous } => (object, previous.as_ref()),
     };
-    let kind = match event.scope.source {
-        Source::Stripe => objects::kind_of(&event.event_type),
-        Source::BearBilling => None,
-    };
-    let Some(kind) = kind else {
+    let source = event.scope.source;
+    let Some(kind) = objects::kind_of(source, &event.event_type) else {
         return Plan::Ignore(Ignored::NoState);
     };
-    match objects::read(kind, object) {
-        Ok(snapshot) => Plan::Keep(Box::new(change(event, object, previous, snapshot))),
+    let change = match source {
+        Source::Stripe => {
+            objects::read(kind, object).map(|snapshot| change(event, object, previous, snapshot))
+        }
+        Source::BearBilling => bearbilling::read(kind, event, object).map(|snapshot| {
+            // What an object leaves open its event's type can tell, so the state is what was read of both.
+            let state = Value::Object(snapshot.extract.clone());
+            change(event, &state, None, snapshot)
+        }),
+    };
+    match change {
+        Ok(change) => Plan::Keep(Box::new(change)),
         Err(NoSnapshot::NoId) => Plan::Ignore(Ignored::Preview),
         Err(NoSnapshot::NoCustomer) => Plan::Ignore(Ignored::NoCustomer),
     }
 }
 
-fn change(event: &Event, object: &Value, previous: Option<&Value>, snapshot: Snapshot) -> Change {
+fn change(event: &Event, state: &Value, previous: Option<&Value>, snapshot: Snapshot) -> Change {
     let Snapshot {
         kind,
         id,
@@ -110,13 +117,15 @@ fn change(event: &Event, object: &Value, previous: Option<&Value>, snapshot: Sna
         event_type: &event.event_type,
         request: event.request.as_deref(),
         api_version: event.api_version.as_deref(),
-        snapshot: object,
+        snapshot: state,
         previous,
         // None of the kinds that are kept lets its users choose ids: what is deleted stays so.
         terminal: stage.terminal || deleted,
         rank: stage.rank.into(),
     });
-    let owner = customer.clone().filter(|_| kind.is_owned());
+    let owner = customer
+        .clone()
+        .filter(|_| kind.is_owned(event.scope.source));
     Change {
         key: RowKey {
             scope: event.scope.clone(),

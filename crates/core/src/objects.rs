@@ -5,8 +5,10 @@
 //! (<https://docs.stripe.com/upgrades>), and nothing about order, keys or stores.
 //!
 //! To keep state for one more kind of object: add its file, its [`Kind`] and its lines in
-//! [`EVENT_TYPES`].
+//! [`EVENT_TYPES`]. Another source reads its objects into the same kinds and the same fields: one file with
+//! its readers, as [`bearbilling`], and its own table of event types.
 
+pub mod bearbilling;
 mod charge;
 mod checkout_session;
 mod credit_note;
@@ -20,11 +22,12 @@ mod payment_intent;
 mod refund;
 mod subscription;
 
-pub use event_types::{EVENT_TYPES, kind_of};
+pub use event_types::{BEAR_BILLING_EVENT_TYPES, EVENT_TYPES, kind_of};
 
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
+use crate::scope::Source;
 
 /// A kind of object whose state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,11 +54,13 @@ pub enum Kind {
     CreditNote,
     /// The features that a customer is entitled to.
     EntitlementSummary,
+    /// A record of what was used. There is one per event, and they are added up.
+    Usage,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Customer,
         Self::Subscription,
         Self::Invoice,
@@ -67,6 +72,7 @@ impl Kind {
         Self::InvoicePayment,
         Self::CreditNote,
         Self::EntitlementSummary,
+        Self::Usage,
     ];
 
     /// The name used in keys and logs. It is stored: it never changes.
@@ -84,6 +90,7 @@ impl Kind {
             Self::InvoicePayment => "invoice_payment",
             Self::CreditNote => "credit_note",
             Self::EntitlementSummary => "entitlements",
+            Self::Usage => "usage",
         }
     }
 
@@ -96,27 +103,32 @@ impl Kind {
     /// True where the object always names its customer and never changes it, so that it can live in
     /// the customer's partition. The others are found through an index.
     #[must_use]
-    pub fn is_owned(self) -> bool {
+    pub fn is_owned(self, source: Source) -> bool {
         match self {
-            Self::Customer
-            | Self::Subscription
-            | Self::Invoice
-            | Self::CreditNote
-            | Self::EntitlementSummary => true,
+            Self::Customer | Self::Subscription | Self::CreditNote | Self::EntitlementSummary => {
+                true
+            }
+            // Bear Billing's names its subscription only.
+            Self::Invoice => source == Source::Stripe,
             Self::Charge
             | Self::PaymentIntent
             | Self::Refund
             | Self::Dispute
             | Self::CheckoutSession
-            | Self::InvoicePayment => false,
+            | Self::InvoicePayment
+            | Self::Usage => false,
         }
     }
 
     /// The objects that an object of this kind belongs to and may have to learn its customer from, the
     /// nearest first: the kind and the field of the extract that names it.
     #[must_use]
-    pub fn parents(self) -> &'static [(Self, &'static str)] {
+    pub fn parents(self, source: Source) -> &'static [(Self, &'static str)] {
         match self {
+            Self::Invoice | Self::Usage => match source {
+                Source::Stripe => &[],
+                Source::BearBilling => &[(Self::Subscription, "subscription")],
+            },
             Self::Refund | Self::Dispute => &[
                 (Self::Charge, "charge"),
                 (Self::PaymentIntent, "payment_intent"),
@@ -128,7 +140,6 @@ impl Kind {
             Self::Charge => &[(Self::PaymentIntent, "payment_intent")],
             Self::Customer
             | Self::Subscription
-            | Self::Invoice
             | Self::PaymentIntent
             | Self::CheckoutSession
             | Self::CreditNote
@@ -136,7 +147,14 @@ impl Kind {
         }
     }
 
-    /// The state of an object of this kind, in the few fields that are kept.
+    /// True where objects of another kind may have to learn their customer from an object of this one.
+    #[must_use]
+    pub fn can_have_children(self, source: Source) -> bool {
+        let names_it = |child: &Self| child.parents(source).iter().any(|(kind, _)| *kind == self);
+        Self::ALL.iter().any(names_it)
+    }
+
+    /// The state of an object of Stripe's of this kind, in the few fields that are kept.
     fn extract(self, object: Fields<'_>) -> Map<String, Value> {
         match self {
             Self::Customer => customer::extract(object),
@@ -150,6 +168,8 @@ impl Kind {
             Self::InvoicePayment => invoice_payment::extract(object),
             Self::CreditNote => credit_note::extract(object),
             Self::EntitlementSummary => entitlement_summary::extract(object),
+            // Stripe sends no events of it.
+            Self::Usage => Map::new(),
         }
     }
 
@@ -157,7 +177,7 @@ impl Kind {
     fn stage(self, extract: &Map<String, Value>) -> Stage {
         match self {
             // Nothing of these says how far they are.
-            Self::Customer | Self::EntitlementSummary => Stage::default(),
+            Self::Customer | Self::EntitlementSummary | Self::Usage => Stage::default(),
             Self::Subscription => subscription::stage(extract),
             Self::Invoice => Stage::by_status(extract, invoice::STATES, invoice::TERMINAL),
             Self::Charge => charge::stage(extract),
@@ -220,7 +240,7 @@ fn rank(states: &[&str], status: &str) -> u8 {
 pub struct Snapshot {
     /// What it is.
     pub kind: Kind,
-    /// The object's id. Of an entitlement summary, which has none, the customer's.
+    /// The object's id. Of an entitlement summary, which has none, the customer's; of usage the event's.
     pub id: String,
     /// The customer that the object names.
     pub customer: Option<String>,
@@ -239,7 +259,7 @@ pub enum NoSnapshot {
     NoCustomer,
 }
 
-/// Reads an object of a kind.
+/// Reads an object of Stripe's.
 ///
 /// # Errors
 ///
@@ -255,7 +275,7 @@ pub fn read(kind: Kind, object: &Value) -> Result<Snapshot, NoSnapshot> {
         _ => fields.text(&["id"]),
     };
     let id = id.filter(|id| !id.is_empty()).ok_or(NoSnapshot::NoId)?;
-    if kind.is_owned() && customer.is_none() {
+    if kind.is_owned(Source::Stripe) && customer.is_none() {
         return Err(NoSnapshot::NoCustomer);
     }
     let extract = kind.extract(fields);

@@ -64,6 +64,7 @@ pub fn customer_state(
         disputes: &disputes,
     };
     let access = access(known, now, policy);
+    let usage = objects(Kind::Usage);
     let totals = totals(&invoices, &charges, &refunds, &disputes);
     let sum = |field: fn(&Totals) -> i64| totals.values().map(field).sum::<i64>();
     let paid = invoices
@@ -97,6 +98,8 @@ pub fn customer_state(
         "invoice_payments": objects(Kind::InvoicePayment),
         "credit_notes": objects(Kind::CreditNote),
         "checkout_sessions": checkout_sessions,
+        "usage": used(&usage),
+        "usage_records": usage,
     }))
 }
 
@@ -173,6 +176,7 @@ fn promised_fields(kind: Kind) -> &'static [&'static str] {
         Kind::Refund | Kind::Dispute => &["status", "amount", "currency", "charge"],
         Kind::CheckoutSession => &["status", "payment_status", "mode", "client_reference_id"],
         Kind::PaymentIntent | Kind::InvoicePayment | Kind::CreditNote => &["status"],
+        Kind::Usage => &["metric", "quantity", "subscription"],
         Kind::Customer | Kind::EntitlementSummary => &[],
     }
 }
@@ -215,6 +219,29 @@ fn best_status(subscriptions: &Map<String, Value>) -> Value {
     {
         Some(status) => json!(status),
         None => best.map_or(Value::Null, |subscription| subscription["status"].clone()),
+    }
+}
+
+/// What was used in all, by metric; `usage` where a record names none. Usage is no money: a fraction counts.
+fn used(records: &Map<String, Value>) -> Map<String, Value> {
+    let mut sums = Map::new();
+    for record in records.values() {
+        let quantity = &record["quantity"];
+        if quantity.is_number() {
+            let metric = record["metric"].as_str().unwrap_or("usage");
+            let sum = sums.entry(metric).or_insert_with(|| json!(0));
+            *sum = plus(sum, quantity);
+        }
+    }
+    sums
+}
+
+/// A sum that is exact as long as both are whole numbers and it fits.
+fn plus(one: &Value, other: &Value) -> Value {
+    let whole = one.as_i64().zip(other.as_i64());
+    match whole.and_then(|(one, other)| one.checked_add(other)) {
+        Some(sum) => json!(sum),
+        None => json!(one.as_f64().unwrap_or(0.0) + other.as_f64().unwrap_or(0.0)),
     }
 }
 
@@ -361,6 +388,24 @@ mod tests {
             500,
             "the charge is not known"
         );
+    }
+
+    #[test]
+    fn usage_is_added_up_by_metric_where_there_is_a_quantity() {
+        let records = json!({
+            "bev_1": {"metric": "api_calls", "quantity": 18_250},
+            "bev_2": {"metric": "api_calls", "quantity": -250},
+            "bev_3": {"metric": "storage", "quantity": 1.5},
+            "bev_4": {"metric": "storage", "quantity": 2},
+            "bev_5": {"quantity": 3, "metric": null},
+            "bev_6": {"metric": "seats", "quantity": null},
+            "bev_7": {"metric": "much", "quantity": i64::MAX},
+            "bev_8": {"metric": "much", "quantity": i64::MAX},
+        });
+        let sums = used(records.as_object().expect("an object"));
+        let wanted = json!({"api_calls": 18_000, "storage": 3.5, "usage": 3,
+            "much": 18_446_744_073_709_551_616.0});
+        assert_eq!(Value::Object(sums), wanted);
     }
 
     #[test]

@@ -3,40 +3,55 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use billhook_core::objects::{EVENT_TYPES, Kind};
+use billhook_core::objects::{BEAR_BILLING_EVENT_TYPES, EVENT_TYPES, Kind};
+use billhook_core::scope::Source;
 
 const HEAD: &str = "\
 # Events
 
-Which of Stripe's event types change state, and which are kept in the ledger only. This page is made from
+Which event types change state, and which are kept in the ledger only. This page is made from
 `crates/core/src/objects/event_types.rs` by a test. Types that are not listed are kept in the ledger too.
-
 ";
 
-/// The page, from the table in the code.
+/// The page, from the tables in the code.
 fn page() -> String {
+    let stripe = section("Stripe", Source::Stripe, EVENT_TYPES);
+    let bear_billing = section(
+        "Bear Billing",
+        Source::BearBilling,
+        BEAR_BILLING_EVENT_TYPES,
+    );
+    format!("{HEAD}{stripe}{bear_billing}")
+}
+
+fn section(name: &str, source: Source, types: &[(&'static str, Option<Kind>)]) -> String {
     let mut by_kind: BTreeMap<Option<Kind>, Vec<&str>> = BTreeMap::new();
-    for (name, kind) in EVENT_TYPES {
+    for (name, kind) in types {
         by_kind.entry(*kind).or_default().push(name);
     }
-    let mut page = HEAD.to_owned();
-    page.push_str("| object | kept | event types |\n|---|---|---|\n");
+    let mut section = format!("\n## {name}\n\n| object | kept | event types |\n|---|---|---|\n");
     for kind in Kind::ALL {
-        let place = if kind.is_owned() {
+        let Some(names) = by_kind.get(&Some(kind)) else {
+            continue;
+        };
+        let place = if kind.is_owned(source) {
             "with its customer"
         } else {
             "under its own key"
         };
-        let names = by_kind
-            .get(&Some(kind))
-            .map_or(String::new(), |names| list(names));
-        page.push_str(&format!("| {} | {place} | {names} |\n", kind.name()));
+        section.push_str(&format!(
+            "| {} | {place} | {} |\n",
+            kind.name(),
+            list(names)
+        ));
     }
-    let ledger = by_kind
-        .get(&None)
-        .map_or(String::new(), |names| list(names));
-    page.push_str(&format!("| none | in the ledger only | {ledger} |\n"));
-    page
+    if let Some(names) = by_kind.get(&None) {
+        section.push_str(&format!(
+            "| none | in the ledger only | {} |\n",
+            list(names)
+        ));
+    }
+    section
 }
 
 fn list(names: &[&str]) -> String {

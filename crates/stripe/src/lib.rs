@@ -190,7 +190,7 @@ fn collection(kind: Kind) -> Option<&'static str> {
         Kind::CheckoutSession => Some("checkout/sessions"),
         Kind::InvoicePayment => Some("invoice_payments"),
         Kind::CreditNote => Some("credit_notes"),
-        Kind::EntitlementSummary => None,
+        Kind::EntitlementSummary | Kind::Usage => None,
     }
 }
 

@@ -9,7 +9,6 @@
 //! same moment at least one sees the other.
 
 use billhook_core::decide::{Change, Decision, Settled, decide};
-use billhook_core::objects::Kind;
 use billhook_core::row::{RowKey, StoredRow, needs_refetch};
 use billhook_store::{StoreError, Wrote};
 use billhook_stripe::FetchError;
@@ -73,7 +72,7 @@ impl Consumer {
     ///
     /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
     pub async fn apply(&self, mut change: Change) -> Result<Applied, ApplyError> {
-        if change.key.kind.is_owned() {
+        if change.key.owner.is_some() {
             return Ok(self.write(&change).await?.applied);
         }
         let parents = parents(&change);
@@ -183,7 +182,7 @@ impl Consumer {
     async fn link_children(&self, parent: &RowKey, customer: &str) -> Result<(), ApplyError> {
         let mut waiting = vec![parent.clone()];
         while let Some(parent) = waiting.pop() {
-            if !can_have_children(parent.kind) {
+            if !can_have_children(&parent) {
                 continue;
             }
             for child in self.store.children(&parent).await? {
@@ -197,30 +196,24 @@ impl Consumer {
 
 /// The objects that a change's object names as its parents.
 fn parents(change: &Change) -> Vec<RowKey> {
-    let named = change
-        .key
-        .kind
-        .parents()
-        .iter()
-        .filter_map(|(kind, field)| {
-            let id = change
-                .incoming
-                .extract
-                .get(*field)
-                .and_then(Value::as_str)?;
-            let scope = change.key.scope.clone();
-            Some(RowKey {
-                scope,
-                kind: *kind,
-                id: id.to_owned(),
-                owner: None,
-            })
-        });
+    let RowKey { scope, kind, .. } = &change.key;
+    let named = kind.parents(scope.source).iter();
+    let named = named.filter_map(|(kind, field)| {
+        let id = change
+            .incoming
+            .extract
+            .get(*field)
+            .and_then(Value::as_str)?;
+        Some(RowKey {
+            scope: scope.clone(),
+            kind: *kind,
+            id: id.to_owned(),
+            owner: None,
+        })
+    });
     named.collect()
 }
 
-fn can_have_children(kind: Kind) -> bool {
-    Kind::ALL
-        .iter()
-        .any(|child| child.parents().iter().any(|(parent, _)| *parent == kind))
+fn can_have_children(key: &RowKey) -> bool {
+    key.kind.can_have_children(key.scope.source)
 }

@@ -1,8 +1,9 @@
 //! Which event types are known, and which of them change state.
 
 use super::Kind;
+use crate::scope::Source;
 
-/// Every event type about billing as of 2026-10-28.endive
+/// Every event type of Stripe's about billing as of 2026-10-28.endive
 /// (<https://docs.stripe.com/api/events/types>), sorted by name, with the kind of object whose state it shows.
 /// `None` means that the event is kept in the ledger and changes no state.
 #[rustfmt::skip]
@@ -140,14 +141,30 @@ pub const EVENT_TYPES: &[(&str, Option<Kind>)] = &[
     ("test_helpers.test_clock.ready", None),
 ];
 
+/// Every event type of Bear Billing, in the same form.
+#[rustfmt::skip]
+pub const BEAR_BILLING_EVENT_TYPES: &[(&str, Option<Kind>)] = &[
+    ("invoice.created", Some(Kind::Invoice)),
+    ("invoice.paid", Some(Kind::Invoice)),
+    ("invoice.payment_failed", Some(Kind::Invoice)),
+    ("subscription.cancelled", Some(Kind::Subscription)),
+    ("subscription.created", Some(Kind::Subscription)),
+    ("subscription.updated", Some(Kind::Subscription)),
+    ("usage.recorded", Some(Kind::Usage)),
+];
+
 /// The kind of object whose state this event shows. Types that did not exist yet show none: they are kept in
 /// the ledger and can be replayed by a later version.
 #[must_use]
-pub fn kind_of(event_type: &str) -> Option<Kind> {
-    let at = EVENT_TYPES
+pub fn kind_of(source: Source, event_type: &str) -> Option<Kind> {
+    let table = match source {
+        Source::Stripe => EVENT_TYPES,
+        Source::BearBilling => BEAR_BILLING_EVENT_TYPES,
+    };
+    let at = table
         .binary_search_by_key(&event_type, |(name, _)| name)
         .ok()?;
-    EVENT_TYPES[at].1
+    table[at].1
 }
 
 #[cfg(test)]
@@ -155,17 +172,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_and_finds_each_of_its_lines() {
-        assert!(
-            EVENT_TYPES.is_sorted_by(|a, b| a.0 < b.0),
-            "sorted, no type twice"
-        );
+    fn the_tables_are_sorted_and_find_each_of_their_lines() {
+        for table in [EVENT_TYPES, BEAR_BILLING_EVENT_TYPES] {
+            assert!(
+                table.is_sorted_by(|a, b| a.0 < b.0),
+                "sorted, no type twice"
+            );
+        }
+        let stripe = |event_type| kind_of(Source::Stripe, event_type);
         assert_eq!(
-            kind_of("customer.subscription.deleted"),
+            stripe("customer.subscription.deleted"),
             Some(Kind::Subscription)
         );
-        assert_eq!(kind_of("charge.refund.updated"), Some(Kind::Refund));
-        assert_eq!(kind_of("invoice.upcoming"), None);
-        assert_eq!(kind_of("no.such.type"), None);
+        assert_eq!(stripe("charge.refund.updated"), Some(Kind::Refund));
+        assert_eq!(stripe("invoice.upcoming"), None);
+        assert_eq!(stripe("no.such.type"), None);
+    }
+
+    #[test]
+    fn a_type_of_one_source_is_none_of_the_other() {
+        let bear = |event_type| kind_of(Source::BearBilling, event_type);
+        assert_eq!(bear("usage.recorded"), Some(Kind::Usage));
+        assert_eq!(kind_of(Source::Stripe, "usage.recorded"), None);
+        assert_eq!(bear("customer.subscription.updated"), None);
     }
 }
