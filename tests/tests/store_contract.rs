@@ -310,6 +310,64 @@ async fn a_child_is_found_by_its_note(ground: &Ground) {
     );
 }
 
+async fn a_child_that_is_settled_is_not_found_again(ground: &Ground) {
+    let parent = charge("evt_1", 10, None).key;
+    let child = |id: &str| RowKey {
+        id: id.to_owned(),
+        kind: Kind::Refund,
+        ..parent.clone()
+    };
+    let (one, other) = (child("re_1"), child("re_2"));
+    let store = &ground.store;
+    for note in [&one, &other] {
+        store.note_child(&parent, note).await.expect("noted");
+    }
+    store.settle_child(&parent, &one).await.expect("settled");
+    let waiting = store.children(&parent).await.expect("found");
+    assert_eq!(waiting, std::slice::from_ref(&other));
+    // It may be settled again, and whoever notes it again is found again.
+    store.settle_child(&parent, &one).await.expect("settled");
+    store.note_child(&parent, &one).await.expect("noted");
+    let waiting = store.children(&parent).await.expect("found");
+    assert_eq!(waiting, [one, other]);
+    let stranger = child("re_3");
+    let settled = store.settle_child(&parent, &stranger).await;
+    settled.expect_err("there is no note to mark");
+    assert_eq!(store.children(&parent).await.expect("found").len(), 2);
+}
+
+async fn whose_an_owned_object_is_can_be_asked_without_knowing_it(ground: &Ground) {
+    let scope = Scope {
+        source: Source::BearBilling,
+        ..platform()
+    };
+    let named = RowKey {
+        scope,
+        kind: Kind::Subscription,
+        id: "bsub_1".to_owned(),
+        owner: None,
+    };
+    let owned = RowKey {
+        owner: Some("org_1".to_owned()),
+        ..named.clone()
+    };
+    let store = &ground.store;
+    assert_eq!(store.customer_of(&named).await.expect("read"), None);
+    store.note_owner(&owned, "org_1").await.expect("noted");
+    store.note_owner(&owned, "org_1").await.expect("noted");
+    let customer = store.customer_of(&named).await.expect("read");
+    assert_eq!(customer.as_deref(), Some("org_1"));
+    let rows = store.customer_rows(&owned.scope, "org_1").await;
+    assert_eq!(rows.expect("read"), [], "the note is no row");
+
+    // Of a linked object the row itself tells.
+    let linked = charge("evt_1", 10, Some("cus_1"));
+    assert_eq!(store.customer_of(&linked.key).await.expect("read"), None);
+    written(store, &linked, Guard::AbsentOrOlder).await;
+    let customer = store.customer_of(&linked.key).await.expect("read");
+    assert_eq!(customer.as_deref(), Some("cus_1"));
+}
+
 async fn a_link_needs_a_row_and_is_made_once(ground: &Ground) {
     let one = charge("evt_1", 10, None);
     let linked = async |customer: &str| {
@@ -680,6 +738,8 @@ contract! {
     a_row_of_a_newer_format_is_never_overwritten,
     of_writers_at_once_exactly_one_wins,
     a_child_is_found_by_its_note,
+    a_child_that_is_settled_is_not_found_again,
+    whose_an_owned_object_is_can_be_asked_without_knowing_it,
     a_link_needs_a_row_and_is_made_once,
     an_object_that_names_no_customer_keeps_its_own,
     outcomes_only_go_up,

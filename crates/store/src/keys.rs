@@ -7,7 +7,8 @@
 //! | table | item | `pk` | `sk` |
 //! |---|---|---|---|
 //! | billing | an owned object: customer, subscription, invoice, credit note, entitlements | `scope#customer#<customer>` | `<kind>#<id>` |
-//! | billing | a linked object: charge, payment intent, refund, dispute, checkout session, invoice payment | `scope#<kind>#<id>` | `row` |
+//! | billing | a linked object: charge, payment intent, refund, dispute, checkout session, invoice payment; Bear Billing's invoice and usage | `scope#<kind>#<id>` | `row` |
+//! | billing | whose an owned object is, where its children name it alone: Bear Billing's subscription | `scope#<kind>#<id>` | `owner` |
 //! | billing | a child that waits for its parent's customer | `scope#<kind>#<id>` of the parent | `child#<kind>#<id>` of the child |
 //! | events | an event | `scope#<hour of created>#<shard>` | `<event id>` |
 //! | events | a body without a time | `scope#none#<shard>` | `<event id>` or hash |
@@ -45,6 +46,8 @@ pub const RECEIVED: &str = "received";
 
 /// The sort key of a linked object's row.
 const ROW: &str = "row";
+/// The sort key of the note that says whose an owned object is.
+const OWNER: &str = "owner";
 /// What the sort keys of waiting children start with.
 pub(crate) const CHILD: &str = "child#";
 
@@ -76,18 +79,38 @@ pub fn row(key: &RowKey) -> Key {
             sk: object(key.kind, &key.id),
         },
         None => Key {
-            pk: partition(&key.scope, key.kind, &key.id),
+            pk: own_partition(key),
             sk: ROW.to_owned(),
         },
+    }
+}
+
+/// The partition of an object's own, which can be found by those that name it without knowing its customer.
+#[must_use]
+pub fn own_partition(key: &RowKey) -> String {
+    partition(&key.scope, key.kind, &key.id)
+}
+
+/// The key of the item that says whose an object is: a linked object's row itself, and the note beside an owned
+/// one's.
+#[must_use]
+pub fn whose(key: &RowKey) -> Key {
+    let sk = if key.kind.is_owned(key.scope.source) {
+        OWNER
+    } else {
+        ROW
+    };
+    Key {
+        pk: own_partition(key),
+        sk: sk.to_owned(),
     }
 }
 
 /// The key of the note that a child leaves with a parent whose customer is not known yet.
 #[must_use]
 pub fn child(parent: &RowKey, child: &RowKey) -> Key {
-    let pk = partition(&parent.scope, parent.kind, &parent.id);
     Key {
-        pk,
+        pk: own_partition(parent),
         sk: format!("{CHILD}{}", object(child.kind, &child.id)),
     }
 }
@@ -164,6 +187,22 @@ mod tests {
             (pk.as_str(), sk.as_str()),
             ("stripe#test#acct_1#charge#ch_1", "row")
         );
+
+        let subscription = RowKey {
+            scope: Scope {
+                source: Source::BearBilling,
+                ..scope(None)
+            },
+            kind: Kind::Subscription,
+            id: "bsub_1".into(),
+            owner: Some("org_1".into()),
+        };
+        let Key { pk, sk } = whose(&subscription);
+        assert_eq!(
+            (pk.as_str(), sk.as_str()),
+            ("bearbilling#test#-#subscription#bsub_1", "owner")
+        );
+        assert_eq!(whose(&linked), row(&linked), "its row says whose it is");
 
         let Key { pk, sk } = event(&scope(None), "evt_1", Some(1_760_000_000));
         assert_eq!(

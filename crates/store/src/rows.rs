@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -37,6 +36,9 @@ use crate::update::Update;
 /// | `base_at`, `base_ties` | the newest second before, and what is known of it |
 /// | `id` | the object's id |
 /// | `customer` | the customer of a linked object, where it is known |
+///
+/// A note that says whose an owned object is has `f`, `id` and `customer` of these. A note of a child that waits
+/// has `f` and `id`, its `kind`, and `linked`: true once it need not wait any more.
 mod names {
     pub(super) const FORMAT: &str = "f";
     pub(super) const REV: &str = "rev";
@@ -49,6 +51,8 @@ mod names {
     pub(super) const BASE_TIES: &str = "base_ties";
     pub(super) const ID: &str = "id";
     pub(super) const CUSTOMER: &str = "customer";
+    pub(super) const KIND: &str = "kind";
+    pub(super) const LINKED: &str = "linked";
 }
 
 /// What became of a guarded write.
@@ -106,21 +110,39 @@ impl Store {
     /// [`StoreError`] where the store did not answer, or the row is of a newer format.
     pub async fn read_row(&self, key: &RowKey) -> Result<Option<StoredRow>, StoreError> {
         const OPERATION: &str = "read a row";
-        let keys::Key { pk, sk } = keys::row(key);
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.tables.billing)
-            .key(PK, AttributeValue::S(pk))
-            .key(SK, AttributeValue::S(sk))
-            .consistent_read(true)
-            .set_return_consumed_capacity(self.capacity());
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::new(OPERATION, &error))?;
-        self.count_read(answer.consumed_capacity());
-        answer.item().map(|item| read(OPERATION, item)).transpose()
+        let item = self.get(OPERATION, keys::row(key)).await?;
+        item.map(|item| read(OPERATION, &item)).transpose()
+    }
+
+    /// The customer that an object is known to belong to, strongly consistent, asked for without knowing it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store did not answer, or the item is of a newer format.
+    pub async fn customer_of(&self, key: &RowKey) -> Result<Option<String>, StoreError> {
+        const OPERATION: &str = "find a customer";
+        let Some(item) = self.get(OPERATION, keys::whose(key)).await? else {
+            return Ok(None);
+        };
+        check_format(OPERATION, Some(&item))?;
+        Ok(text(&item, names::CUSTOMER))
+    }
+
+    /// Notes beside an owned object whose it is, for those that name it and not its customer. Writing it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it is not known whether the note was written.
+    pub async fn note_owner(&self, key: &RowKey, customer: &str) -> Result<(), StoreError> {
+        let note = Item::from([
+            (names::ID.to_owned(), AttributeValue::S(key.id.clone())),
+            (
+                names::CUSTOMER.to_owned(),
+                AttributeValue::S(customer.to_owned()),
+            ),
+        ]);
+        self.put("note an owner", keys::whose(key), note).await
     }
 
     /// Leaves a note with a parent, so that whoever learns the parent's customer finds the child. Writing it
@@ -130,46 +152,45 @@ impl Store {
     ///
     /// [`StoreError`] where it is not known whether the note was written.
     pub async fn note_child(&self, parent: &RowKey, child: &RowKey) -> Result<(), StoreError> {
-        let keys::Key { pk, sk } = keys::child(parent, child);
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.tables.billing)
-            .item(PK, AttributeValue::S(pk))
-            .item(SK, AttributeValue::S(sk))
-            .item(names::FORMAT, AttributeValue::N(FORMAT.to_string()))
-            .item(names::ID, AttributeValue::S(child.id.clone()))
-            .item("kind", AttributeValue::S(child.kind.name().to_owned()))
-            // absent: one note is enough, whoever wrote it.
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", PK)
-            .set_return_consumed_capacity(self.capacity());
-        match request.send().await {
-            Ok(answer) => {
-                self.count_write(answer.consumed_capacity());
-                Ok(())
-            }
-            Err(error) => {
-                self.count_write(None);
-                let there = error.as_service_error();
-                match there.is_some_and(PutItemError::is_conditional_check_failed_exception) {
-                    true => Ok(()),
-                    false => Err(StoreError::new("note a child", &error)),
-                }
-            }
-        }
+        let kind = child.kind.name().to_owned();
+        let note = Item::from([
+            (names::ID.to_owned(), AttributeValue::S(child.id.clone())),
+            (names::KIND.to_owned(), AttributeValue::S(kind)),
+        ]);
+        self.put("note a child", keys::child(parent, child), note)
+            .await
     }
 
-    /// The children that left a note with this parent, strongly consistent.
+    /// Marks a child's note: the child is linked, so that nobody has to come back to it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it is not known whether the mark was written.
+    pub async fn settle_child(&self, parent: &RowKey, child: &RowKey) -> Result<(), StoreError> {
+        let mut update = Update::default();
+        update.set(names::LINKED, AttributeValue::Bool(true));
+        update.name(PK);
+        // note_exists: a note is only ever marked, not made.
+        let condition = "attribute_exists(#pk)";
+        let request = update.request(self.update(&keys::child(parent, child)), condition);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| StoreError::new("settle a child", &error))?;
+        self.count_write(answer.consumed_capacity());
+        Ok(())
+    }
+
+    /// The children that left a note with this parent and are not settled, strongly consistent.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store did not answer.
     pub async fn children(&self, parent: &RowKey) -> Result<Vec<RowKey>, StoreError> {
-        let pk = keys::row(parent).pk;
+        let pk = keys::own_partition(parent);
         let items = self.query("find children", None, &pk, CHILD).await?;
         let child = |item: &Item| {
-            let kind = text(item, "kind").as_deref().and_then(Kind::from_name)?;
+            let kind = text(item, names::KIND)
+                .as_deref()
+                .and_then(Kind::from_name)?;
             let id = text(item, names::ID)?;
             Some(RowKey {
                 scope: parent.scope.clone(),
@@ -178,7 +199,10 @@ impl Store {
                 owner: None,
             })
         };
-        Ok(items.iter().filter_map(child).collect())
+        let waiting = items
+            .iter()
+            .filter(|item| !item.contains_key(names::LINKED));
+        Ok(waiting.filter_map(child).collect())
     }
 
     /// Notes on a linked object's row that it belongs to a customer, unless a customer is known already.
@@ -263,6 +287,47 @@ impl Store {
     ) -> Result<Option<Value>, StoreError> {
         let rows = self.customer_rows(scope, customer).await?;
         Ok(state::customer_state(scope, customer, &rows, now, policy))
+    }
+
+    async fn get(
+        &self,
+        operation: &'static str,
+        key: keys::Key,
+    ) -> Result<Option<Item>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.tables.billing)
+            .key(PK, AttributeValue::S(key.pk))
+            .key(SK, AttributeValue::S(key.sk))
+            .consistent_read(true)
+            .set_return_consumed_capacity(self.capacity());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| StoreError::new(operation, &error))?;
+        self.count_read(answer.consumed_capacity());
+        Ok(answer.item)
+    }
+
+    /// Puts a note, whatever was there.
+    async fn put(
+        &self,
+        operation: &'static str,
+        key: keys::Key,
+        note: Item,
+    ) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.tables.billing)
+            .set_item(Some(note))
+            .item(PK, AttributeValue::S(key.pk))
+            .item(SK, AttributeValue::S(key.sk))
+            .item(names::FORMAT, number_value(FORMAT))
+            .set_return_consumed_capacity(self.capacity());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| StoreError::new(operation, &error))?;
+        self.count_write(answer.consumed_capacity());
+        Ok(())
     }
 
     /// All items of a partition whose sort key starts with `prefix`: of the table strongly consistent, of an

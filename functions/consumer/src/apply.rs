@@ -7,6 +7,10 @@
 //! comes first: a child that finds no customer leaves a note with its parents and then looks again; a parent
 //! whose row is written looks for notes. Both look after they wrote, with consistent reads, so of two at the
 //! same moment at least one sees the other.
+//!
+//! Bear Billing's invoices and records of usage name only their subscription, whose row lies with the customer and
+//! cannot be found by its id. So a subscription also leaves a note of its own, under its id, that says whose it is.
+//! For its children that note is the parent's row.
 
 use billhook_core::decide::{Change, Decision, Settled, decide};
 use billhook_core::row::{RowKey, StoredRow, needs_refetch};
@@ -72,8 +76,12 @@ impl Consumer {
     ///
     /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
     pub async fn apply(&self, mut change: Change) -> Result<Applied, ApplyError> {
-        if change.key.owner.is_some() {
-            return Ok(self.write(&change).await?.applied);
+        if let Some(owner) = &change.key.owner {
+            let applied = self.write(&change).await?.applied;
+            if can_have_children(&change.key) {
+                self.tell_children(&change.key, owner).await?;
+            }
+            return Ok(applied);
         }
         let parents = parents(&change);
         if change.customer.is_none() {
@@ -170,12 +178,25 @@ impl Consumer {
     /// The customer of the first parent that knows one.
     async fn customer_of(&self, parents: &[RowKey]) -> Result<Option<String>, ApplyError> {
         for parent in parents {
-            let row = self.store.read_row(parent).await?;
-            if let Some(customer) = row.and_then(|row| row.customer) {
+            if let Some(customer) = self.store.customer_of(parent).await? {
                 return Ok(Some(customer));
             }
         }
         Ok(None)
+    }
+
+    /// Notes whose an owned object is, and tells the children that left a note before. They have no children of
+    /// their own, and each is settled by itself: where more wait than one delivery has time for, the next one goes on.
+    async fn tell_children(&self, parent: &RowKey, owner: &str) -> Result<(), ApplyError> {
+        // Such a note is never removed, so one that is there can be relied on.
+        if self.store.customer_of(parent).await?.is_none() {
+            self.store.note_owner(parent, owner).await?;
+        }
+        for child in self.store.children(parent).await? {
+            self.store.link(&child, owner).await?;
+            self.store.settle_child(parent, &child).await?;
+        }
+        Ok(())
     }
 
     /// Tells the children that left a note, and theirs, whose they are.
