@@ -202,6 +202,8 @@ fn totals(state: &Value) -> Vec<String> {
             )
         })
         .collect();
+    let used = state["usage"].as_object().into_iter().flatten();
+    lines.extend(used.map(|(metric, quantity)| format!("used   {quantity} {metric}")));
     let features: Vec<&str> = state["entitlements"]
         .as_array()
         .into_iter()
