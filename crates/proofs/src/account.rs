@@ -164,7 +164,7 @@ impl Account {
     fn customer_of<'a>(&'a self, key: &'a RowKey, stored: &'a StoredRow) -> Option<&'a str> {
         let named = key.owner.as_deref().or(stored.customer.as_deref());
         named.or_else(|| {
-            let mut parents = key.kind.parents().iter();
+            let mut parents = key.kind.parents(key.scope.source).iter();
             parents.find_map(|(kind, field)| {
                 let id = stored.row.extract.get(*field)?.as_str()?;
                 let row = self.rows.get(&linked_name(key, *kind, id))?;

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use billhook_core::objects::Kind;
+use billhook_core::scope::Source;
 use stateright::{Model, Property};
 
 /// A way to break the rule.
@@ -179,7 +180,7 @@ impl LinkModel {
         let can_have = |parent: &Object| {
             OBJECTS.iter().any(|child| {
                 child
-                    .parents()
+                    .parents(Source::Stripe)
                     .iter()
                     .any(|(kind, _)| *kind == OBJECTS[*parent])
             })

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use billhook_core::objects::{kind_of, read};
 use billhook_core::row::DELETED;
+use billhook_core::scope::Source;
 use billhook_proofs::account::{Account, change_of, name_of};
 use billhook_proofs::orders::Chance;
 use billhook_proofs::previous;
@@ -477,7 +478,8 @@ fn deeds() -> impl Strategy<Value = Vec<(Deed, bool)>> {
 fn oracle(stripe: &Stripe) -> BTreeMap<String, Value> {
     let shown = stripe.told.values().map(|last| {
         let event_type = last["type"].as_str().unwrap_or_default();
-        let kind = kind_of(event_type).expect("an event type of a kind that is kept");
+        let kind =
+            kind_of(Source::Stripe, event_type).expect("an event type of a kind that is kept");
         let snapshot = read(kind, &last["object"]).expect("an object that can be read");
         let mut extract = snapshot.extract;
         if event_type == "customer.deleted" {
