@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 /// Far more than anything here takes on a busy machine; only a hang gets there.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running child process. It is killed when this is dropped.
+/// A running child process. It is killed when this is dropped, and with it every process that it started.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -31,6 +31,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
         let (sender, lines) = watch::channel(Vec::new());
@@ -90,6 +91,20 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
     }
 
+    /// Kills it and what it started, which is one process group.
+    fn kill_group(&self) {
+        let Some(id) = self.child.id() else {
+            return; // It has ended and was waited for.
+        };
+        let group = format!("-{id}");
+        let mut kill = std::process::Command::new("kill");
+        // An error means that there is nothing left to kill.
+        let _ = kill
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics
@@ -104,6 +119,7 @@ impl Process {
 
     /// Ends it and returns everything it wrote.
     pub async fn stop(mut self) -> Vec<String> {
+        self.kill_group();
         // An error means that it has ended already.
         let _ = self.child.kill().await;
         for reader in self.readers.drain(..) {
@@ -111,6 +127,12 @@ impl Process {
             let _ = reader.await;
         }
         self.lines()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_group();
     }
 }
 
