@@ -7,6 +7,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::MessageAttributeValue;
 use billhook_aws::{AwsEnvironment, CallLimits, Service};
 use billhook_core::log::causes;
+use billhook_core::token::token;
 
 use crate::{EnqueueError, Message, Queue};
 
@@ -74,7 +75,7 @@ where
             let status = answer.raw().status().as_u16();
             format!(
                 "{} ({status})",
-                answer.err().code().unwrap_or("unknown error")
+                token(answer.err().code().unwrap_or("unknown"))
             )
         }
         other => causes(other),

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use billhook_core::log::causes;
 use billhook_core::row::FORMAT;
+use billhook_core::token::token;
 
 use crate::attributes::{Item, number};
 
@@ -69,7 +70,7 @@ impl StoreError {
     {
         let kind = match error {
             SdkError::ServiceError(answer) => {
-                let code = answer.err().code().unwrap_or("unknown").to_owned();
+                let code = token(answer.err().code().unwrap_or("unknown")).into_owned();
                 let message = answer.err().message().unwrap_or_default();
                 service_error(code, message, answer.raw().status().as_u16())
             }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use billhook_core::objects::Kind;
+use billhook_core::token::token;
 use serde_json::{Map, Value, json};
 
 use https::Https;
@@ -151,7 +152,7 @@ impl StripeApi {
                 let code = error["code"].as_str().or_else(|| error["type"].as_str());
                 Err(FetchError::Refused {
                     status,
-                    code: code.unwrap_or("unknown").to_owned(),
+                    code: token(code.unwrap_or("unknown")).into_owned(),
                 })
             }
         }
