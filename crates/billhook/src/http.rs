@@ -3,6 +3,8 @@
 use billhook_core::scope::Source;
 use billhook_core::signature::{bearbilling, stripe};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::Failure;
 
 /// A status and a body.
@@ -72,16 +74,10 @@ pub(crate) fn webhook_url(url: &str, source: Source) -> String {
     }
 }
 
+/// Everything but the characters that mean nothing special anywhere in a URL (RFC 3986, section 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
 /// Escapes a path segment or query value of a URL.
 pub(crate) fn escape(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| {
-            if keep(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }

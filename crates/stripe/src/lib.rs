@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use billhook_core::objects::Kind;
 use billhook_core::token::token;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use https::Https;
@@ -195,18 +196,12 @@ fn collection(kind: Kind) -> Option<&'static str> {
     }
 }
 
+/// Everything but the characters that mean nothing special anywhere in a URL (RFC 3986, section 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
 /// Escapes an id in a URL: it comes from a body, and must not reach another path.
 fn escape(id: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"_-~".contains(&byte);
-    id.bytes()
-        .map(|byte| {
-            if keep(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
+    utf8_percent_encode(id, UNRESERVED).to_string()
 }
 
 #[cfg(test)]
