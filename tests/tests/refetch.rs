@@ -37,14 +37,14 @@ async fn answer(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let meanwhile = stripe.lock().unwrap().meanwhile.take();
+    let meanwhile = stripe.lock().expect("no answer panicked").meanwhile.take();
     if let Some((other, event)) = meanwhile {
         let delivery = deliver(&other, &event).await;
         assert_eq!(delivery.outcome, DeliveryOutcome::Applied, "{delivery:?}");
     }
     assert_eq!(headers["authorization"], "Bearer sk_test_1");
     assert_eq!(headers["stripe-version"], billhook_stripe::API_VERSION);
-    let mut stripe = stripe.lock().unwrap();
+    let mut stripe = stripe.lock().expect("no answer panicked");
     stripe.asked.push(path);
     let (status, body) = stripe
         .answers

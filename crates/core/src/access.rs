@@ -6,11 +6,12 @@
 //! a date or at the period's end, the grace of a payment that is overdue, and a one-off purchase.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 /// What a company decides about access. The defaults are the documented ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a customer whose payment is overdue keeps access, in days.
     pub grace_days: u32,
@@ -19,6 +20,9 @@ pub struct Policy {
     pub purchase_days: Option<u32>,
     /// Whether a customer who won a dispute against us has no access any more.
     pub lost_dispute_denies: bool,
+    /// What each plan entitles to, while a subscription to it gives access: from a price, a product or a lookup key
+    /// to the features. They come on top of what Stripe's entitlements say.
+    pub plan_features: BTreeMap<String, Vec<String>>,
 }
 
 /// A week: Stripe's smart retries make most of their attempts within it.
@@ -30,6 +34,7 @@ impl Default for Policy {
             grace_days: DEFAULT_GRACE_DAYS,
             purchase_days: None,
             lost_dispute_denies: false,
+            plan_features: BTreeMap::new(),
         }
     }
 }
@@ -101,7 +106,7 @@ pub const STATUSES_BEST_FIRST: [&str; 8] = [
 
 /// Says whether a customer has access at `now` (Unix seconds).
 #[must_use]
-pub fn access(known: Known<'_>, now: i64, policy: Policy) -> Access {
+pub fn access(known: Known<'_>, now: i64, policy: &Policy) -> Access {
     if known.deleted {
         return Access::none("customer_deleted");
     }
@@ -132,13 +137,37 @@ pub fn access(known: Known<'_>, now: i64, policy: Policy) -> Access {
     best.map_or_else(|| Access::none("no_subscription"), |(answer, _)| answer)
 }
 
+/// The features that the plans of a customer entitle to at `now` (Unix seconds).
+#[must_use]
+pub fn plan_features(known: Known<'_>, now: i64, policy: &Policy) -> BTreeSet<String> {
+    if policy.plan_features.is_empty() || !access(known, now, policy).granted {
+        return BTreeSet::new();
+    }
+    let granting = known.subscriptions.iter().filter(|(id, subscription)| {
+        subscription_access(id, subscription, known.invoices, now, policy).granted
+    });
+    let items = granting
+        .filter_map(|(_, subscription)| subscription["items"].as_array())
+        .flatten();
+    let names = items.flat_map(|item| {
+        ["price", "product", "lookup_key"]
+            .into_iter()
+            .filter_map(|field| item[field].as_str())
+    });
+    names
+        .filter_map(|name| policy.plan_features.get(name))
+        .flatten()
+        .cloned()
+        .collect()
+}
+
 /// What a one-off purchase by checkout gives: access from the session's creation, as long as the policy says, unless
 /// it was refunded in whole. A session that sold a subscription, or was not paid, gives nothing by itself.
 fn purchase_access(
     session: &Value,
     charges: &Map<String, Value>,
     now: i64,
-    policy: Policy,
+    policy: &Policy,
 ) -> Option<Access> {
     let is = |field: &str, value: &str| session[field].as_str() == Some(value);
     let paid = is("payment_status", "paid") || is("payment_status", "no_payment_required");
@@ -199,7 +228,7 @@ fn subscription_access(
     subscription: &Value,
     invoices: &Map<String, Value>,
     now: i64,
-    policy: Policy,
+    policy: &Policy,
 ) -> Access {
     let status = subscription["status"].as_str().unwrap_or("unknown");
     let answer = |granted: bool, reason: &str, until: Option<i64>| Access {
@@ -244,7 +273,7 @@ fn grace_end(
     id: &str,
     subscription: &Value,
     invoices: &Map<String, Value>,
-    policy: Policy,
+    policy: &Policy,
 ) -> Option<i64> {
     let open = invoices.values().filter(|invoice| {
         invoice["status"].as_str() == Some("open") && invoice["subscription"].as_str() == Some(id)
@@ -272,7 +301,7 @@ mod tests {
     const DAY: i64 = 86_400;
 
     /// Asks about a customer who is described by JSON, in the form that the state shows.
-    fn ask_about(customer: &Value, now: i64, policy: Policy) -> Access {
+    fn ask_about(customer: &Value, now: i64, policy: &Policy) -> Access {
         let objects = |name: &str| customer[name].as_object().cloned().unwrap_or_default();
         let known = Known {
             deleted: customer["deleted"] == true,
@@ -287,7 +316,7 @@ mod tests {
 
     fn ask(subscription: Value, invoices: Value, now: i64) -> Access {
         let customer = json!({"subscriptions": {"sub_1": subscription}, "invoices": invoices});
-        ask_about(&customer, now, Policy::default())
+        ask_about(&customer, now, &Policy::default())
     }
 
     #[test]
@@ -353,7 +382,7 @@ mod tests {
             "sub_2": {"status": "trialing", "current_period_end": 9},
             "sub_3": {"status": "trialing", "current_period_end": 10},
         }});
-        let ask = |customer: &Value| ask_about(customer, 0, Policy::default());
+        let ask = |customer: &Value| ask_about(customer, 0, &Policy::default());
         assert_eq!(ask(&customer).subscription.as_deref(), Some("sub_3"));
         customer["deleted"] = json!(true);
         assert_eq!(ask(&customer).reason, "customer_deleted");
@@ -368,7 +397,7 @@ mod tests {
                 purchase_days: days,
                 ..Policy::default()
             };
-            let answer = ask_about(customer, now, policy);
+            let answer = ask_about(customer, now, &policy);
             (answer.granted, answer.reason)
         };
         let answer = |granted: bool, reason: &str| (granted, reason.to_owned());
@@ -394,11 +423,47 @@ mod tests {
     fn a_lost_dispute_denies_only_where_the_policy_says_so() {
         let customer = json!({"subscriptions": {"sub_1": {"status": "active"}},
             "disputes": {"dp_1": {"status": "lost"}}});
-        assert!(ask_about(&customer, 0, Policy::default()).granted);
+        assert!(ask_about(&customer, 0, &Policy::default()).granted);
         let policy = Policy {
             lost_dispute_denies: true,
             ..Policy::default()
         };
-        assert_eq!(ask_about(&customer, 0, policy).reason, "dispute_lost");
+        assert_eq!(ask_about(&customer, 0, &policy).reason, "dispute_lost");
+    }
+
+    #[test]
+    fn a_plan_entitles_only_while_its_subscription_gives_access() {
+        let features = |status: &str| {
+            let item = |name: &str, value: &str| json!({ name: value });
+            let items = [
+                item("price", "price_1"),
+                item("product", "prod_2"),
+                item("lookup_key", "x"),
+            ];
+            let subscriptions = Map::from_iter([(
+                "sub_1".to_owned(),
+                json!({"status": status, "items": items}),
+            )]);
+            let none = Map::new();
+            let known = Known {
+                deleted: false,
+                subscriptions: &subscriptions,
+                invoices: &none,
+                checkout_sessions: &none,
+                charges: &none,
+                disputes: &none,
+            };
+            let plans = [("price_1", "api"), ("prod_2", "sso"), ("price_3", "other")];
+            let plans = plans.map(|(plan, feature)| (plan.to_owned(), vec![feature.to_owned()]));
+            let policy = Policy {
+                plan_features: plans.into(),
+                ..Policy::default()
+            };
+            plan_features(known, 0, &policy)
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(features("active"), ["api", "sso"]);
+        assert_eq!(features("canceled"), [""; 0]);
     }
 }

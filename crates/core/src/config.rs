@@ -3,6 +3,7 @@
 //! The variables come through a lookup function, so nothing here touches the environment: `main` passes the
 //! real one, tests a table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::access::{DEFAULT_GRACE_DAYS, Policy};
@@ -114,8 +115,9 @@ impl<'a> Variables<'a> {
         })
     }
 
-    /// What the company decides about access: `GRACE_DAYS`, `PURCHASE_DAYS` (not set: for ever) and
-    /// `LOST_DISPUTE` (`ignore` or `deny`).
+    /// What the company decides about access: `GRACE_DAYS`, `PURCHASE_DAYS` (not set: for ever),
+    /// `LOST_DISPUTE` (`ignore` or `deny`) and `PLAN_FEATURES` (a JSON object from a price, product or lookup key to a
+    /// list of features).
     pub fn policy(&mut self) -> Policy {
         let purchase = self
             .optional("PURCHASE_DAYS")
@@ -129,7 +131,19 @@ impl<'a> Variables<'a> {
             }
         };
         let grace_days = self.days("GRACE_DAYS", DEFAULT_GRACE_DAYS, 0);
+        let plan_features = match self
+            .optional("PLAN_FEATURES")
+            .map(|text| serde_json::from_str(&text))
+        {
+            None => BTreeMap::new(),
+            Some(Ok(features)) => features,
+            Some(Err(_)) => {
+                self.problem("PLAN_FEATURES", "is no JSON object of lists of features");
+                BTreeMap::new()
+            }
+        };
         Policy {
+            plan_features,
             grace_days,
             purchase_days: purchase,
             lost_dispute_denies,

@@ -3,11 +3,11 @@
 //! Nothing is added up while events come in, so nothing can be added twice: totals are computed here, from
 //! the rows, whenever someone asks. Money is in integer minor units (cents), per currency.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::access::{Known, Policy, STATUSES_BEST_FIRST, access, status_place};
+use crate::access::{Known, Policy, STATUSES_BEST_FIRST, access, plan_features, status_place};
 use crate::objects::Kind;
 use crate::row::{StoredRow, needs_refetch};
 use crate::scope::Scope;
@@ -63,7 +63,8 @@ pub fn customer_state(
         charges: &charges,
         disputes: &disputes,
     };
-    let access = access(known, now, policy);
+    let access = access(known, now, &policy);
+    let entitlements = entitlements(rows, plan_features(known, now, &policy));
     let usage = objects(Kind::Usage);
     let totals = totals(&invoices, &charges, &refunds, &disputes);
     let sum = |field: fn(&Totals) -> i64| totals.values().map(field).sum::<i64>();
@@ -81,7 +82,7 @@ pub fn customer_state(
         "metadata": field("metadata").unwrap_or_else(|| json!({})),
         "as_of": about.map(as_of),
         "access": access.to_json(),
-        "entitlements": entitlements(rows),
+        "entitlements": entitlements,
         "paid_invoices_count": paid.count(),
         "paid_invoices_total": sum(|t| t.paid_invoices),
         "refunded_total": sum(|t| t.refunded),
@@ -189,10 +190,13 @@ fn is(object: &Value, field: &str, value: &str) -> bool {
     object[field].as_str() == Some(value)
 }
 
-fn entitlements(rows: &[CustomerRow]) -> Value {
+/// The features that Stripe's entitlements name, and those of the plans.
+fn entitlements(rows: &[CustomerRow], mut features: BTreeSet<String>) -> BTreeSet<String> {
     let summary = rows.iter().find(|row| row.kind == Kind::EntitlementSummary);
-    let keys = summary.and_then(|row| row.stored.row.extract.get("lookup_keys"));
-    keys.cloned().unwrap_or_else(|| json!([]))
+    let keys = summary.and_then(|row| row.stored.row.extract.get("lookup_keys")?.as_array());
+    let keys = keys.into_iter().flatten().filter_map(Value::as_str);
+    features.extend(keys.map(str::to_owned));
+    features
 }
 
 fn open_disputes(disputes: &Map<String, Value>) -> Vec<&String> {

@@ -85,7 +85,7 @@ async fn customer(
     };
     match stack
         .store
-        .customer_state(&scope, &id, now, stack.policy)
+        .customer_state(&scope, &id, now, stack.policy.clone())
         .await
     {
         Ok(Some(state)) => answer(StatusCode::OK, &state),
