@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use billhook_core::ledger::Outcome;
-use billhook_tests::harness::{drain, ledger, post, say, skipped, stack};
+use billhook_tests::harness::{drain, ledger, post, say, stack};
 use consumer::record::DeliveryOutcome;
 use serde_json::{Value, json};
 
@@ -54,7 +54,10 @@ fn is_an_event(event: &Value) -> bool {
 async fn every_recorded_event_is_understood_or_kept() {
     let folder = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty());
     let Some(folder) = folder else {
-        return skipped("recorded events", &format!("{VARIABLE} names no folder"));
+        // No tool that can be installed brings them, so this alone is never required.
+        return say(&format!(
+            "SKIPPED: recorded events: {VARIABLE} names no folder"
+        ));
     };
     let mut paths = Vec::new();
     files(Path::new(&folder), &mut paths);
