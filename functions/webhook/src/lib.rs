@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`config`] | the environment, read once |
 //! | [`secrets`] | where the signing secrets come from |
-//! | [`headers`] | every value of a header that came several times |
+//! | [`headers`] | a payload put right: every value of a header, no false encoding |
 //! | [`answer`] | every answer that a sender can get |
 //! | this one | the way of a delivery: route → size → verify → enqueue → answer |
 

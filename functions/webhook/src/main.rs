@@ -11,7 +11,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, Request, Service as _, service_fn};
 use webhook::Webhook;
 use webhook::config::{Config, secrets_variable};
-use webhook::headers::keep_every_value;
+use webhook::headers::{drop_false_encoding, keep_every_value};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Error> {
@@ -49,7 +49,7 @@ async fn main() -> Result<ExitCode, Error> {
     let handler = Adapter::from(handler);
     let handler = service_fn(move |event: LambdaEvent<LambdaRequest>| {
         let LambdaEvent { payload, context } = event;
-        let event = LambdaEvent::new(keep_every_value(payload), context);
+        let event = LambdaEvent::new(drop_false_encoding(keep_every_value(payload)), context);
         handler.clone().call(event)
     });
     lambda_runtime::run(handler).await?;

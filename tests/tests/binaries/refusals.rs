@@ -308,6 +308,8 @@ async fn a_payload_that_no_gateway_makes_is_refused_and_the_function_goes_on() {
         let (status, _) = http(webhook.invoke(&good).await);
         assert_eq!(status, 200, "after {payload:.60}");
     }
+    let no_base64 = webhook.invoke(&with("isBase64Encoded", json!(true))).await;
+    assert_eq!(http(no_base64), (400, json!({"error": "empty_body"})));
     assert_eq!(sqs.sent().len(), 14, "only the good ones");
     for line in webhook.stop().await {
         assert!(!line.contains("ada@") && !line.contains("v1="), "{line}");
