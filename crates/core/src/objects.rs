@@ -250,6 +250,20 @@ pub struct Snapshot {
     pub stage: Stage,
 }
 
+impl Snapshot {
+    /// A snapshot with this extract, as far along its life as the extract says.
+    fn new(kind: Kind, id: &str, customer: Option<&str>, extract: Map<String, Value>) -> Self {
+        let stage = kind.stage(&extract);
+        Self {
+            kind,
+            id: id.to_owned(),
+            customer: customer.map(str::to_owned),
+            extract,
+            stage,
+        }
+    }
+}
+
 /// Why an event of a kind that is kept changes no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoSnapshot {
@@ -279,12 +293,5 @@ pub fn read(kind: Kind, object: &Value) -> Result<Snapshot, NoSnapshot> {
         return Err(NoSnapshot::NoCustomer);
     }
     let extract = kind.extract(fields);
-    let stage = kind.stage(&extract);
-    Ok(Snapshot {
-        kind,
-        id: id.to_owned(),
-        customer: customer.map(str::to_owned),
-        extract,
-        stage,
-    })
+    Ok(Snapshot::new(kind, id, customer, extract))
 }

@@ -52,14 +52,7 @@ pub fn read(kind: Kind, event: &Event, object: &Value) -> Result<Snapshot, NoSna
         | Kind::CreditNote
         | Kind::EntitlementSummary => return Err(NoSnapshot::NoId),
     };
-    let stage = kind.stage(&extract);
-    Ok(Snapshot {
-        kind,
-        id: id.to_owned(),
-        customer: customer.map(str::to_owned),
-        extract,
-        stage,
-    })
+    Ok(Snapshot::new(kind, id, customer, extract))
 }
 
 /// A subscription is to one plan, which is its one item.
