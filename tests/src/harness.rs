@@ -13,6 +13,7 @@ use billhook_core::access::Policy;
 use billhook_core::envelope::Envelope;
 use billhook_core::head::Head;
 use billhook_core::log::{Level, Line, Log};
+use billhook_core::metrics::Metrics;
 use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::signature::stripe;
 use billhook_embedded::dynamodb::EmbeddedDynamoDb;
@@ -142,6 +143,7 @@ pub fn consumer(store: Store, log: Log) -> Consumer {
         max_receive_count: RECEIVES_MAX,
         clock: Arc::new(|| NOW * 1000),
         log,
+        metrics: Metrics::none(),
         warm: AtomicBool::new(true),
     }
 }

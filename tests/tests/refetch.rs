@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use billhook_stripe::StripeApi;
+use billhook_stripe::{ApiKey, StripeApi};
 use billhook_tests::harness::deliver_messages;
 use billhook_tests::harness::{Ground, Lines, NOW, consumer, deliver, platform, record, state};
 use consumer::Consumer;
@@ -67,7 +67,10 @@ async fn stripe(answers: &[(u16, Value)]) -> (StripeApi, Stripe) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (StripeApi::new(&url, "sk_test_1".to_owned()), stripe)
+    (
+        StripeApi::new(&url, ApiKey::Plain("sk_test_1".to_owned())),
+        stripe,
+    )
 }
 
 fn subscription(status: &str) -> Value {

@@ -5,7 +5,9 @@
 //! credentials stand in the environment, and the default crypto provider spends about 48 ms of CPU on its
 //! first random bytes, in the first invocation of every cold start.
 
+pub mod json;
 pub mod process;
+pub mod secret;
 mod trust;
 
 use std::time::Duration;
@@ -27,6 +29,7 @@ use aws_types::sdk_config::{
     RetryConfig, SharedCredentialsProvider, StalledStreamProtectionConfig, TimeoutConfig,
 };
 use billhook_core::config::Variables;
+use billhook_core::log::causes;
 
 pub use trust::TrustError;
 
@@ -43,14 +46,48 @@ pub enum Service {
     DynamoDb,
     /// Amazon SQS.
     Sqs,
+    /// AWS Secrets Manager.
+    SecretsManager,
+    /// Amazon EventBridge.
+    EventBridge,
 }
 
 impl Service {
-    /// The variable that points this service somewhere else.
+    const ALL: [Self; 4] = [
+        Self::DynamoDb,
+        Self::Sqs,
+        Self::SecretsManager,
+        Self::EventBridge,
+    ];
+
+    /// The variable that points this service somewhere else
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html>).
     fn endpoint_variable(self) -> &'static str {
         match self {
             Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
             Self::Sqs => "AWS_ENDPOINT_URL_SQS",
+            Self::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            Self::EventBridge => "AWS_ENDPOINT_URL_EVENTBRIDGE",
+        }
+    }
+
+    /// What signatures and host names call it.
+    fn signing_name(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "dynamodb",
+            Self::Sqs => "sqs",
+            Self::SecretsManager => "secretsmanager",
+            Self::EventBridge => "events",
+        }
+    }
+
+    /// What stands before an operation in the header `X-Amz-Target`.
+    fn target_prefix(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "DynamoDB_20120810",
+            Self::Sqs => "AmazonSQS",
+            Self::SecretsManager => "secretsmanager",
+            Self::EventBridge => "AWSEvents",
         }
     }
 }
@@ -72,8 +109,7 @@ pub struct AwsEnvironment {
     region: String,
     credentials: Credentials,
     endpoint: Option<String>,
-    dynamodb_endpoint: Option<String>,
-    sqs_endpoint: Option<String>,
+    own_endpoints: Vec<(Service, String)>,
     http: OneConnector,
 }
 
@@ -98,8 +134,12 @@ impl AwsEnvironment {
             region,
             credentials,
             endpoint: variables.optional("AWS_ENDPOINT_URL"),
-            dynamodb_endpoint: variables.optional(Service::DynamoDb.endpoint_variable()),
-            sqs_endpoint: variables.optional(Service::Sqs.endpoint_variable()),
+            own_endpoints: Service::ALL
+                .into_iter()
+                .filter_map(|service| {
+                    Some((service, variables.optional(service.endpoint_variable())?))
+                })
+                .collect(),
             http: OneConnector::new(tls_context(bundles(variables))),
         }
     }
@@ -111,8 +151,7 @@ impl AwsEnvironment {
             region: "us-east-1".to_owned(),
             credentials: Credentials::new("local", "local", None, None, "local"),
             endpoint: Some(endpoint),
-            dynamodb_endpoint: None,
-            sqs_endpoint: None,
+            own_endpoints: Vec::new(),
             http: OneConnector::new(tls_context(vec![trust::AMAZON_ROOTS.to_vec()])),
         }
     }
@@ -129,11 +168,16 @@ impl AwsEnvironment {
     }
 
     fn endpoint(&self, service: Service) -> Option<&String> {
-        let own = match service {
-            Service::DynamoDb => &self.dynamodb_endpoint,
-            Service::Sqs => &self.sqs_endpoint,
-        };
-        own.as_ref().or(self.endpoint.as_ref())
+        let own = self.own_endpoints.iter().find(|(of, _)| *of == service);
+        own.map(|(_, url)| url).or(self.endpoint.as_ref())
+    }
+
+    /// Where the service is, without a slash at the end.
+    fn url(&self, service: Service) -> String {
+        match self.endpoint(service) {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => default_endpoint(service, &self.region),
+        }
     }
 
     /// Opens the connection that the first call to a service will use, and tells whether there is one now.
@@ -142,15 +186,13 @@ impl AwsEnvironment {
     /// a fourteenth of one, and somebody waits. Nothing depends on it: where it fails, or takes longer than
     /// a second, the first call opens its own connection and tells what is wrong.
     pub async fn open_connection(&self, service: Service) -> bool {
-        let url = match self.endpoint(service) {
-            Some(endpoint) => endpoint.clone(),
-            None => default_endpoint(service, &self.region),
-        };
-        let url = format!("{}/ping", url.trim_end_matches('/'));
-        let ping = self.http.get(&url);
-        tokio::time::timeout(OPENING_MAX, ping)
-            .await
-            .unwrap_or(false)
+        let mut ping = HttpRequest::empty();
+        if ping.set_uri(format!("{}/ping", self.url(service))).is_err() {
+            return false;
+        }
+        // Whatever the answer is: once it is read to its end the connection is free again.
+        let answer = tokio::time::timeout(OPENING_MAX, self.http.send(ping)).await;
+        matches!(answer, Ok(Ok(_)))
     }
 }
 
@@ -172,13 +214,10 @@ fn base_config(limits: CallLimits) -> aws_types::sdk_config::Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// Where a service is in the partitions `aws`, `aws-us-gov` and `aws-cn`. Only used to open a connection
-/// early: the SDK has its own, larger table.
+/// Where a service is in the partitions `aws`, `aws-us-gov` and `aws-cn`. Clients of the SDK have its own, larger
+/// table; elsewhere `AWS_ENDPOINT_URL_<SERVICE>` says where the others are.
 fn default_endpoint(service: Service, region: &str) -> String {
-    let name = match service {
-        Service::DynamoDb => "dynamodb",
-        Service::Sqs => "sqs",
-    };
+    let name = service.signing_name();
     let china = if region.starts_with("cn-") { ".cn" } else { "" };
     format!("https://{name}.{region}.amazonaws.com{china}")
 }
@@ -201,16 +240,13 @@ impl OneConnector {
         Self(SharedHttpConnector::new(connector))
     }
 
-    /// Asks for a URL and reads the answer, whatever it is, to its end: then the connection is free again.
-    async fn get(&self, url: &str) -> bool {
-        let mut request = HttpRequest::empty();
-        if request.set_uri(url).is_err() {
-            return false;
-        }
-        match self.0.call(request).await {
-            Ok(answer) => ByteStream::new(answer.into_body()).collect().await.is_ok(),
-            Err(_) => false,
-        }
+    /// Sends a request and reads the answer, whatever it is, to its end.
+    async fn send(&self, request: HttpRequest) -> Result<(u16, Vec<u8>), String> {
+        let answer = self.0.call(request).await.map_err(|error| causes(&error))?;
+        let status = answer.status().as_u16();
+        let body = ByteStream::new(answer.into_body()).collect().await;
+        let body = body.map_err(|error| causes(&error))?;
+        Ok((status, body.into_bytes().to_vec()))
     }
 }
 

@@ -19,8 +19,13 @@ pub fn unix_ms() -> i64 {
     clippy::print_stdout,
     reason = "Lambda collects what a function writes to standard output"
 )]
-pub fn print_line(line: &Line) {
+pub fn print(line: &str) {
     println!("{line}");
+}
+
+/// Writes a line of log, see [`print`].
+pub fn print_line(line: &Line) {
+    print(&line.to_string());
 }
 
 /// From now on a panic is logged by where it was and not by what it said: that may hold a part of an

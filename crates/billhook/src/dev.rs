@@ -12,7 +12,7 @@ use billhook_embedded::server;
 use billhook_embedded::stack::{Options, Stack};
 use consumer::config::stripe_api;
 use tokio::net::TcpListener;
-use webhook::config::secrets_variable;
+use webhook::config::secrets_variables;
 use webhook::secrets::Secrets;
 
 use crate::args::DevArgs;
@@ -55,7 +55,7 @@ fn options(args: &DevArgs) -> Result<(Options, String), Failure> {
         (_, value) => value,
     };
     let mut variables = Variables::new(&lookup);
-    let listed = |source| variables.optional(secrets_variable(source));
+    let listed = |source| variables.optional(secrets_variables(source).0);
     let stripe = match listed(Source::Stripe) {
         Some(secrets) => secrets,
         None => random_secret()?,
@@ -69,7 +69,7 @@ fn options(args: &DevArgs) -> Result<(Options, String), Failure> {
         mode: variables.mode(),
         event_retention_days: variables.event_retention_days(),
         policy,
-        stripe: stripe_api(&variables),
+        stripe: stripe_api(&mut variables, None),
         clock: Arc::new(unix_ms),
         log: Log::new(variables.log_level(), |line: &Line| warn(&line.to_string())),
     };

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use billhook_core::scope::Source;
-use webhook::config::secrets_variable;
+use webhook::config::secrets_variables;
 
 use crate::Failure;
 
@@ -47,7 +47,7 @@ pub(crate) fn source(name: &str) -> Result<Source, Failure> {
 
 /// The secret that was given, or the first of the source's variable.
 pub(crate) fn secret(given: Option<&str>, source: Source) -> Result<String, Failure> {
-    let variable = secrets_variable(source);
+    let (variable, _) = secrets_variables(source);
     let listed = || Some(env::var(variable).ok()?.split(',').next()?.to_owned());
     given
         .map(str::to_owned)

@@ -16,6 +16,9 @@
 //! | [`decide`] | Which row changes, and under which guard? |
 //! | [`row`], [`ledger`] | What is stored? |
 //! | [`state`], [`access`] | What has the customer paid for? |
+//!
+//! Beside the way: [`config`] reads variables, [`log`] and [`metrics`] make lines, [`time`], [`token`] and
+//! [`scope`] are used by all.
 
 pub mod access;
 pub mod config;
@@ -26,6 +29,7 @@ mod fields;
 pub mod head;
 pub mod ledger;
 pub mod log;
+pub mod metrics;
 pub mod objects;
 pub mod order;
 pub mod row;

@@ -89,7 +89,11 @@ pub struct Verified {
 /// An empty secret is a key that everybody knows. White space at an end is nearly always a line
 /// break that came along from a file; it is refused rather than trimmed, because a secret that was
 /// changed silently is a fault that nobody finds.
-fn check_secrets<S: AsRef<str>>(secrets: &[S]) -> Result<(), SignatureError> {
+///
+/// # Errors
+///
+/// [`SignatureError::Config`].
+pub fn check_secrets<S: AsRef<str>>(secrets: &[S]) -> Result<(), SignatureError> {
     let usable = |secret: &S| {
         let secret = secret.as_ref();
         !secret.is_empty() && secret.trim() == secret

@@ -10,6 +10,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use billhook_aws::AwsEnvironment;
 use billhook_core::access::Policy;
 use billhook_core::log::{Level, Line, Log, causes};
+use billhook_core::metrics::Metrics;
 use billhook_core::scope::{Mode, Source};
 use billhook_core::time::Clock;
 use billhook_queue::{EnqueueError, Message, Queue};
@@ -151,6 +152,7 @@ impl Stack {
             tolerance_secs: options.tolerance_secs,
             clock: options.clock.clone(),
             log: options.log.clone(),
+            metrics: Metrics::none(),
         };
         let consumer = Consumer {
             store: store.clone(),
@@ -159,6 +161,7 @@ impl Stack {
             max_receive_count: consumer::config::DEFAULT_MAX_RECEIVE_COUNT,
             clock: options.clock,
             log: options.log,
+            metrics: Metrics::none(),
             warm: AtomicBool::new(false),
         };
         Ok(Self {

@@ -6,8 +6,11 @@
 mod https;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use billhook_aws::secret::{Secret, SecretError};
+use billhook_core::log::causes;
 use billhook_core::objects::Kind;
 use billhook_core::token::token;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,12 +30,51 @@ const REQUEST_MAX: Duration = Duration::from_secs(5);
 /// The most pages of a list that are asked for, a hundred entries each.
 const PAGES_MAX: usize = 10;
 
+/// How long a key that was read from Secrets Manager is used without a reason to doubt it.
+const KEY_AGE_MAX: Duration = Duration::from_mins(5);
+
+/// How long it is used when Stripe does not accept it.
+const REFUSED_KEY_AGE_MAX: Duration = Duration::from_secs(30);
+
 /// A way to ask Stripe.
 #[derive(Clone)]
 pub struct StripeApi {
     https: Https,
     url: String,
-    key: String,
+    key: ApiKey,
+}
+
+/// Where the secret or restricted key is.
+#[derive(Clone)]
+pub enum ApiKey {
+    /// Here.
+    Plain(String),
+    /// In AWS Secrets Manager. It is read when it is first needed: most functions never ask Stripe.
+    Managed(Arc<Secret<String>>),
+}
+
+impl ApiKey {
+    async fn read(&self, max_age: Duration) -> Result<String, FetchError> {
+        match self {
+            Self::Plain(key) => Ok(key.clone()),
+            Self::Managed(secret) => {
+                let reading = secret.read(max_age).await;
+                reading.value.ok_or(FetchError::NoKey(reading.failure))
+            }
+        }
+    }
+}
+
+/// Reads what a secret in Secrets Manager holds: the key, and nothing else.
+///
+/// # Errors
+///
+/// Why the text is unusable.
+pub fn parse_key(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.trim() != text {
+        return Err("the key is empty or has white space at an end");
+    }
+    Ok(text.to_owned())
 }
 
 /// What Stripe knows of an object.
@@ -50,6 +92,9 @@ pub enum FetchError {
     /// No answer, or not in time.
     #[error("Stripe does not answer ({0})")]
     Unreachable(String),
+    /// There is no key to ask with.
+    #[error("there is no API key{}", because(.0.as_ref()))]
+    NoKey(Option<SecretError>),
     /// An answer that is neither the object nor that it is gone.
     #[error("Stripe answered {status} ({code})")]
     Refused {
@@ -66,7 +111,7 @@ pub enum FetchError {
 impl StripeApi {
     /// Asks at `url` (see [`API_URL`]) with this secret or restricted key.
     #[must_use]
-    pub fn new(url: &str, key: String) -> Self {
+    pub fn new(url: &str, key: ApiKey) -> Self {
         Self {
             https: Https::new(),
             url: url.trim_end_matches('/').to_owned(),
@@ -132,11 +177,26 @@ impl StripeApi {
         Ok(Fetched::Object(summary(customer, entitlements, true)))
     }
 
-    /// The JSON at a path, or none where there is nothing (any more).
+    /// The JSON at a path, or none where there is nothing (any more). A key that is refused may have been rolled.
     async fn get(&self, path: &str, account: Option<&str>) -> Result<Option<Value>, FetchError> {
+        let key = self.key.read(KEY_AGE_MAX).await?;
+        match self.get_with(&key, path, account).await {
+            Err(FetchError::Refused { status: 401, .. }) => {}
+            settled => return settled,
+        }
+        let key = self.key.read(REFUSED_KEY_AGE_MAX).await?;
+        self.get_with(&key, path, account).await
+    }
+
+    async fn get_with(
+        &self,
+        key: &str,
+        path: &str,
+        account: Option<&str>,
+    ) -> Result<Option<Value>, FetchError> {
         let url = format!("{}{path}", self.url);
         let mut headers = vec![
-            ("authorization", format!("Bearer {}", self.key)),
+            ("authorization", format!("Bearer {key}")),
             ("stripe-version", API_VERSION.to_owned()),
         ];
         headers.extend(account.map(|account| ("stripe-account", account.to_owned())));
@@ -158,6 +218,10 @@ impl StripeApi {
             }
         }
     }
+}
+
+fn because(failure: Option<&SecretError>) -> String {
+    failure.map_or_else(String::new, |failure| format!(" ({})", causes(failure)))
 }
 
 impl fmt::Debug for StripeApi {
@@ -216,7 +280,15 @@ mod tests {
 
     #[test]
     fn a_key_is_not_shown() {
-        let api = StripeApi::new(API_URL, "sk_test_secret".to_owned());
+        let api = StripeApi::new(API_URL, ApiKey::Plain("sk_test_secret".to_owned()));
         assert!(!format!("{api:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_key_is_taken_as_it_is_or_not_at_all() {
+        assert_eq!(parse_key("rk_test_1"), Ok("rk_test_1".to_owned()));
+        for text in ["", " ", "rk_test_1\n", " rk_test_1"] {
+            assert!(parse_key(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -5,6 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use billhook_core::decide::Ignored;
+use billhook_core::metrics::{LAG_SECS, Measured, NEEDS_REFETCH, OTHER_MODE, STRIPE_EVENTS};
+use billhook_core::scope::Source;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, StreamExt};
 
@@ -31,6 +34,7 @@ impl Consumer {
     /// Takes a batch. `deadline_ms` is when the function is stopped, in Unix milliseconds.
     pub async fn handle(&self, event: SqsEvent, deadline_ms: i64) -> SqsBatchResponse {
         let deliveries = self.deliver_batch(event, deadline_ms).await;
+        self.metrics.write(&measured(&deliveries), (self.clock)());
         response(&deliveries)
     }
 
@@ -84,6 +88,29 @@ impl Consumer {
         self.log_delivery(record, &delivery, micros);
         delivery
     }
+}
+
+/// What there is to count in a batch.
+fn measured(deliveries: &[Delivery]) -> Measured {
+    let mut measured = Measured::default();
+    for delivery in deliveries {
+        measured.count(delivery.outcome.metric());
+        if delivery.outcome == DeliveryOutcome::Applied
+            && let Some(secs) = delivery.age_secs
+        {
+            measured.measure(LAG_SECS, secs);
+        }
+        if delivery.outcome != DeliveryOutcome::Retry && delivery.source == Some(Source::Stripe) {
+            measured.count(STRIPE_EVENTS);
+        }
+        if delivery.reason.as_deref() == Some(Ignored::OtherMode.reason()) {
+            measured.count(OTHER_MODE);
+        }
+        if delivery.needs_refetch {
+            measured.count(NEEDS_REFETCH);
+        }
+    }
+    measured
 }
 
 /// The answer to the queue: the messages that are to come again.

@@ -21,6 +21,7 @@ mod refetch;
 use std::sync::atomic::AtomicBool;
 
 use billhook_core::log::Log;
+use billhook_core::metrics::Metrics;
 use billhook_core::scope::Mode;
 use billhook_core::time::Clock;
 use billhook_store::Store;
@@ -41,6 +42,8 @@ pub struct Consumer {
     pub clock: Clock,
     /// Takes one line per delivery.
     pub log: Log,
+    /// Takes what is counted.
+    pub metrics: Metrics,
     /// Set where a connection is open: from the start, or once a record was carried out.
     pub warm: AtomicBool,
 }

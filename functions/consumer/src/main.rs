@@ -5,8 +5,10 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use billhook_aws::Service;
-use billhook_aws::process::{log_panics, print_line, unix_ms};
+use billhook_aws::process::{log_panics, print, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
+use billhook_core::metrics::Metrics;
+use billhook_core::time::Clock;
 use billhook_store::Store;
 use consumer::Consumer;
 use consumer::batch::deadline_ms;
@@ -16,7 +18,8 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Error> {
     log_panics();
-    let config = match Config::from_variables(&|name| env::var(name).ok()) {
+    let clock: Clock = Arc::new(unix_ms);
+    let config = match Config::from_variables(&|name| env::var(name).ok(), &clock) {
         Ok(config) => config,
         Err(error) => {
             print_line(&Line::new(Level::Error, &error.to_string()));
@@ -29,8 +32,9 @@ async fn main() -> Result<ExitCode, Error> {
         stripe: config.stripe,
         mode: config.mode,
         max_receive_count: config.max_receive_count,
-        clock: Arc::new(unix_ms),
+        clock,
         log: Log::new(config.log_level, print_line),
+        metrics: Metrics::new(config.stack, print),
         warm: AtomicBool::new(connected),
     };
     let function = &function;

@@ -13,6 +13,7 @@ use billhook_core::event::decode;
 use billhook_core::head::Head;
 use billhook_core::ledger::{Outcome, Record};
 use billhook_core::log::{Level, Line, causes};
+use billhook_core::metrics::{self, Metric};
 use billhook_core::scope::Source;
 use billhook_core::token::token;
 use billhook_store::{Disposition, Marked, StoreError};
@@ -50,6 +51,19 @@ impl DeliveryOutcome {
             Self::Retry => "retry",
         }
     }
+
+    /// What counts deliveries of this outcome.
+    #[must_use]
+    pub fn metric(self) -> Metric {
+        match self {
+            Self::Applied => metrics::APPLIED,
+            Self::Duplicate => metrics::DUPLICATE,
+            Self::Stale => metrics::STALE,
+            Self::Ignored => metrics::IGNORED,
+            Self::Parked => metrics::PARKED,
+            Self::Retry => metrics::RETRY,
+        }
+    }
 }
 
 /// One delivery and what became of it.
@@ -67,6 +81,10 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// Whether it left a row whose state only a look at the object itself can tell.
     pub needs_refetch: bool,
+    /// Who sent it; none where the message could not even be opened.
+    pub source: Option<Source>,
+    /// How long ago the event was created at its source, in seconds, where it says so.
+    pub age_secs: Option<i64>,
 }
 
 impl Delivery {
@@ -79,6 +97,8 @@ impl Delivery {
             outcome: DeliveryOutcome::Retry,
             reason: Some(reason.to_owned()),
             needs_refetch: false,
+            source: None,
+            age_secs: None,
         }
     }
 }
@@ -94,7 +114,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn delivery(&self, message: &SqsMessage, handled: Handled) -> Delivery {
+    fn delivery(&self, message: &SqsMessage, handled: Handled, now_ms: i64) -> Delivery {
+        let created = self.head.created;
         let event_type = self.head.event_type.as_deref().map(token);
         Delivery {
             message_id: message.message_id.clone().unwrap_or_default(),
@@ -103,6 +124,8 @@ impl Opened {
             outcome: handled.outcome,
             reason: handled.reason,
             needs_refetch: handled.needs_refetch,
+            source: self.error.is_none().then_some(self.source),
+            age_secs: created.map(|created| now_ms.div_euclid(1000).saturating_sub(created).max(0)),
         }
     }
 }
@@ -132,7 +155,7 @@ impl Consumer {
             Ok(handled) => handled,
             Err(Retry(reason)) => self.retry_or_park(message, &opened, reason).await,
         };
-        opened.delivery(message, handled)
+        opened.delivery(message, handled, (self.clock)())
     }
 
     /// What is said of a record whose handling panicked or found no time.
@@ -141,7 +164,7 @@ impl Consumer {
         let handled = self
             .retry_or_park(message, &opened, reason.to_owned())
             .await;
-        opened.delivery(message, handled)
+        opened.delivery(message, handled, (self.clock)())
     }
 
     async fn carry_out(&self, message: &SqsMessage, opened: &Opened) -> Result<Handled, Retry> {

@@ -3,11 +3,15 @@
 //! | variable | what | default |
 //! |---|---|---|
 //! | `QUEUE_URL` | the queue that verified deliveries go to | required |
-//! | `STRIPE_WEBHOOK_SECRETS` | Stripe's signing secrets, separated by commas | none: its route answers 500 |
-//! | `BEARBILLING_WEBHOOK_SECRETS` | Bear Billing's, likewise | none: its route answers 500 |
+//! | `STRIPE_WEBHOOK_SECRET_ARN` | the secret in AWS Secrets Manager that holds Stripe's signing secrets: `{"secrets":["newest","older"]}`, or one plain secret | none: its route answers 500 |
+//! | `STRIPE_WEBHOOK_SECRETS` | in place of it the signing secrets themselves, newest first, separated by commas | none |
+//! | `BEARBILLING_WEBHOOK_SECRET_ARN` | Bear Billing's, likewise | none: its route answers 500 |
+//! | `BEARBILLING_WEBHOOK_SECRETS` | likewise | none |
 //! | `SIGNATURE_TOLERANCE_SECS` | how old a signature may be, in seconds | 300 |
+//! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
 //! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
 //!
+//! A variable of secrets beside the ARN of the same source stops the start: it would not be clear which holds.
 //! Beside these the usual variables of AWS, see [`billhook_aws::AwsEnvironment`].
 
 use billhook_aws::AwsEnvironment;
@@ -15,7 +19,7 @@ use billhook_core::config::{ConfigError, Variables};
 use billhook_core::log::Level;
 use billhook_core::scope::Source;
 
-use crate::secrets::Secrets;
+use crate::secrets::Place;
 
 /// The function's configuration.
 #[derive(Debug)]
@@ -24,22 +28,41 @@ pub struct Config {
     pub aws: AwsEnvironment,
     /// The queue's URL.
     pub queue_url: String,
-    /// The signing secrets.
-    pub secrets: Secrets,
-    /// Sources that no secret is set for.
-    pub without_secret: Vec<Source>,
+    /// Where Stripe's signing secrets are.
+    pub stripe_secrets: Place,
+    /// Where Bear Billing's signing secrets are.
+    pub bearbilling_secrets: Place,
     /// How old a signature may be, in seconds.
     pub tolerance_secs: i64,
+    /// The stack that metrics are written for.
+    pub stack: Option<String>,
     /// The lowest level that is logged.
     pub log_level: Level,
 }
 
-/// The variable that holds the secrets of a source.
+/// The variables that say where the secrets of a source are: the secrets themselves, or an ARN.
 #[must_use]
-pub fn secrets_variable(source: Source) -> &'static str {
+pub fn secrets_variables(source: Source) -> (&'static str, &'static str) {
     match source {
-        Source::Stripe => "STRIPE_WEBHOOK_SECRETS",
-        Source::BearBilling => "BEARBILLING_WEBHOOK_SECRETS",
+        Source::Stripe => ("STRIPE_WEBHOOK_SECRETS", "STRIPE_WEBHOOK_SECRET_ARN"),
+        Source::BearBilling => (
+            "BEARBILLING_WEBHOOK_SECRETS",
+            "BEARBILLING_WEBHOOK_SECRET_ARN",
+        ),
+    }
+}
+
+/// Where the secrets of a source are said to be.
+fn place(variables: &mut Variables<'_>, source: Source) -> Place {
+    let (list, arn) = secrets_variables(source);
+    match (variables.optional(list), variables.optional(arn)) {
+        (Some(_), Some(_)) => {
+            variables.problem(arn, &format!("is set beside {list}: set one of them"));
+            Place::Nowhere
+        }
+        (Some(list), None) => Place::Variable(list),
+        (None, Some(arn)) => Place::Manager(arn),
+        (None, None) => Place::Nowhere,
     }
 }
 
@@ -51,18 +74,13 @@ impl Config {
     /// All variables that are missing or malformed, by name. Secrets are not among them.
     pub fn from_variables(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut variables = Variables::new(lookup);
-        let secrets = |source| variables.optional(secrets_variable(source));
-        let (stripe, bearbilling) = (secrets(Source::Stripe), secrets(Source::BearBilling));
-        let without_secret = Source::ALL
-            .into_iter()
-            .filter(|source| secrets(*source).is_none())
-            .collect();
         let config = Self {
             aws: AwsEnvironment::read(&mut variables),
             queue_url: variables.required("QUEUE_URL"),
-            secrets: Secrets::fixed(stripe.as_deref(), bearbilling.as_deref()),
-            without_secret,
+            stripe_secrets: place(&mut variables, Source::Stripe),
+            bearbilling_secrets: place(&mut variables, Source::BearBilling),
             tolerance_secs: variables.tolerance_secs(),
+            stack: variables.optional("STACK_NAME"),
             log_level: variables.log_level(),
         };
         variables.finish()?;

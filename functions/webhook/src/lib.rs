@@ -21,9 +21,12 @@ use std::time::Instant;
 
 use billhook_core::envelope::{BODY_BYTES_MAX, Envelope};
 use billhook_core::head::Head;
-use billhook_core::log::{Level, Line, Log};
+use billhook_core::log::{Level, Line, Log, causes};
+use billhook_core::metrics::{
+    ENQUEUE_FAILURES, ENQUEUED, Measured, Metrics, OLD_SECRET_ONLY, SECRET_REFRESH_FAILURES,
+};
 use billhook_core::scope::Source;
-use billhook_core::signature::{SignatureError, bearbilling, stripe};
+use billhook_core::signature::{SignatureError, Verified, bearbilling, stripe};
 use billhook_core::time::Clock;
 use billhook_core::token::token;
 use billhook_queue::{Message, Queue};
@@ -32,7 +35,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
 use answer::Answer;
-use secrets::Secrets;
+use secrets::{Known, List, Secrets};
 
 /// The function, ready to take deliveries.
 pub struct Webhook<Q> {
@@ -46,6 +49,8 @@ pub struct Webhook<Q> {
     pub clock: Clock,
     /// Takes one line per delivery.
     pub log: Log,
+    /// Takes what is counted.
+    pub metrics: Metrics,
 }
 
 /// A verified delivery: what there is to say about it.
@@ -62,7 +67,8 @@ impl<Q: Queue> Webhook<Q> {
             Ok(source) => source,
             Err(answer) => return answer.into_response(),
         };
-        let (answer, line) = match self.accept(source, &request).await {
+        let mut measured = Measured::default();
+        let (answer, line) = match self.accept(source, &request, &mut measured).await {
             Ok(accepted) => {
                 let line =
                     Line::new(Level::Info, "delivery enqueued").with("event_id", accepted.name);
@@ -88,10 +94,36 @@ impl<Q: Queue> Webhook<Q> {
                 u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             );
         self.log.write(&line);
+        match &answer {
+            Answer::Received { .. } => measured.count(ENQUEUED),
+            Answer::QueueUnavailable => measured.count(ENQUEUE_FAILURES),
+            Answer::Unverified(_)
+            | Answer::TooLarge
+            | Answer::NotFound
+            | Answer::MethodNotAllowed => measured.refused(answer.kind()),
+        }
+        self.metrics.write(&measured, (self.clock)());
         answer.into_response()
     }
 
-    async fn accept(&self, source: Source, request: &Request) -> Result<Accepted, Refusal> {
+    /// Reads the secrets of every source. Meant for a function's start, where it has a whole core and nobody
+    /// waits.
+    pub async fn read_secrets(&self) {
+        let mut measured = Measured::default();
+        let [stripe, bearbilling] = Source::ALL.map(|source| self.secrets.of(source));
+        let (stripe, bearbilling) = tokio::join!(stripe, bearbilling);
+        for (source, known) in Source::ALL.into_iter().zip([stripe, bearbilling]) {
+            self.usable(source, known, &mut measured);
+        }
+        self.metrics.write(&measured, (self.clock)());
+    }
+
+    async fn accept(
+        &self,
+        source: Source,
+        request: &Request,
+        measured: &mut Measured,
+    ) -> Result<Accepted, Refusal> {
         let body: &[u8] = request.body();
         if body.len() > BODY_BYTES_MAX {
             let line = Line::new(Level::Warn, "delivery too large").with("bytes", body.len());
@@ -101,9 +133,13 @@ impl<Q: Queue> Webhook<Q> {
             });
         }
         let received_at_ms = (self.clock)();
-        self.verify(source, request, body, received_at_ms)
+        let verified = self
+            .verify(source, request, received_at_ms, measured)
             .await
             .map_err(Refusal::unverified)?;
+        if verified.secret > 0 {
+            measured.count(OLD_SECRET_ONLY);
+        }
         let head = Head::read(source, body);
         let envelope = Envelope {
             source,
@@ -126,26 +162,61 @@ impl<Q: Queue> Webhook<Q> {
         }
     }
 
+    /// Verifies with the secrets that are known, and once more where Secrets Manager holds others by now: a
+    /// secret may have been rolled since.
     async fn verify(
         &self,
         source: Source,
         request: &Request,
-        body: &[u8],
         now_ms: i64,
-    ) -> Result<(), SignatureError> {
-        let secrets = self.secrets.of(source).await;
+        measured: &mut Measured,
+    ) -> Result<Verified, SignatureError> {
+        let known = self.usable(source, self.secrets.of(source).await, measured);
+        let verified = self.verify_with(source, request, now_ms, &known);
+        match verified {
+            Err(SignatureError::Mismatch | SignatureError::Config) => {
+                let again = self.usable(source, self.secrets.again(source).await, measured);
+                if again == known {
+                    verified
+                } else {
+                    self.verify_with(source, request, now_ms, &again)
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    fn verify_with(
+        &self,
+        source: Source,
+        request: &Request,
+        now_ms: i64,
+        secrets: &List,
+    ) -> Result<Verified, SignatureError> {
+        let body: &[u8] = request.body();
         let header = |name| joined_header(request, name);
         match source {
             Source::Stripe => {
                 let header = header(stripe::HEADER);
                 let now = now_ms.div_euclid(1000);
-                stripe::verify(body, header.as_deref(), &secrets, now, self.tolerance_secs)
+                stripe::verify(body, header.as_deref(), secrets, now, self.tolerance_secs)
             }
             Source::BearBilling => {
-                bearbilling::verify(body, header(bearbilling::HEADER).as_deref(), &secrets)
+                bearbilling::verify(body, header(bearbilling::HEADER).as_deref(), secrets)
             }
         }
-        .map(drop)
+    }
+
+    /// The secrets that can be used, after it was told that reading them again failed.
+    fn usable(&self, source: Source, known: Known, measured: &mut Measured) -> List {
+        if let Some(failure) = known.failure {
+            let line = Line::new(Level::Error, "signing secret not read")
+                .with("source", source.name())
+                .with("reason", causes(&failure));
+            self.log.write(&line);
+            measured.count(SECRET_REFRESH_FAILURES);
+        }
+        known.list
     }
 }
 

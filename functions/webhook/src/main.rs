@@ -1,17 +1,21 @@
-//! Wires the webhook function to Lambda, the environment, the clock and SQS.
+//! Wires the webhook function to Lambda, the environment, the clock, SQS and Secrets Manager.
 
 use std::{env, process::ExitCode, sync::Arc};
 
 use billhook_aws::Service;
-use billhook_aws::process::{log_panics, print_line, unix_ms};
+use billhook_aws::process::{log_panics, print, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
+use billhook_core::metrics::Metrics;
+use billhook_core::scope::Source;
+use billhook_core::time::Clock;
 use billhook_queue::SqsQueue;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, Request, Service as _, service_fn};
 use webhook::Webhook;
-use webhook::config::{Config, secrets_variable};
+use webhook::config::{Config, secrets_variables};
 use webhook::headers::{drop_false_encoding, keep_every_value};
+use webhook::secrets::{Place, Secrets};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Error> {
@@ -24,23 +28,39 @@ async fn main() -> Result<ExitCode, Error> {
         }
     };
     let log = Log::new(config.log_level, print_line);
-    for source in &config.without_secret {
-        let line = Line::new(
-            Level::Error,
-            "no signing secret is set: the route answers 500",
-        )
-        .with("source", source.name())
-        .with("variable", secrets_variable(*source));
-        log.write(&line);
+    let clock: Clock = Arc::new(unix_ms);
+    for (source, place) in [
+        (Source::Stripe, &config.stripe_secrets),
+        (Source::BearBilling, &config.bearbilling_secrets),
+    ] {
+        if *place == Place::Nowhere {
+            let (list, arn) = secrets_variables(source);
+            let line = Line::new(
+                Level::Error,
+                "no signing secret is set: the route answers 500",
+            )
+            .with("source", source.name())
+            .with("variables", format!("{arn} or {list}"));
+            log.write(&line);
+        }
     }
-    config.aws.open_connection(Service::Sqs).await;
     let function = Webhook {
         queue: SqsQueue::new(&config.aws, config.queue_url),
-        secrets: config.secrets,
+        secrets: Secrets::new(
+            &config.aws,
+            config.stripe_secrets,
+            config.bearbilling_secrets,
+            &clock,
+        ),
         tolerance_secs: config.tolerance_secs,
-        clock: Arc::new(unix_ms),
+        clock,
         log,
+        metrics: Metrics::new(config.stack, print),
     };
+    tokio::join!(
+        config.aws.open_connection(Service::Sqs),
+        function.read_secrets()
+    );
     let function = &function;
     let handler =
         service_fn(
