@@ -1,0 +1,20 @@
+"""Rules about log groups."""
+
+from graph import is_ours
+from model import number
+from rules import rule
+from rules_functions import is_default
+
+RETENTIONS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+
+
+@rule("logs are kept for a time that CloudWatch takes")
+def kept(stack):
+    for group in stack.of("Logs::LogGroup"):
+        days = number(group.get("RetentionInDays"))
+        if days not in RETENTIONS:
+            yield group.id, f"RetentionInDays is {group.get('RetentionInDays')}: without one logs are kept and paid for ever; CloudWatch takes {sorted(RETENTIONS)}"
+        elif is_default(stack) and days < 7 and is_ours(stack):
+            yield group.id, f"RetentionInDays is {days} by default: what happened before the weekend cannot be looked up"
+        if group.get("LogGroupClass") not in (None, "STANDARD"):
+            yield group.id, "LogGroupClass is not STANDARD: no metrics are made of its lines"
