@@ -105,6 +105,8 @@ def _run(counter, ground):
         access.listen(ground)
     run = counter.run
     run("what was created is what the template says", life.described, ground)
+    run("what the emulator leaves out of a template it takes by its API", life.left_out, ground)
+    run("the smallest stack, of live mode, is what the template says", life.smallest, ground)
     run("without a secret the answer is 500", secrets.missing, ground)
     run("a secret that is put is used without a restart", secrets.arrives, ground)
     run("what is forged, unsigned, stale or elsewhere is refused", events.refusals, ground)

@@ -18,18 +18,18 @@ GAPS = {
 class Described:
     """Collects where a stack is not what its template says."""
 
-    def __init__(self, ground):
+    def __init__(self, ground, stack):
         self.ground = ground
-        self.resolver = ground.stack.resolver()
+        self.stack = stack
+        self.resolver = stack.resolver()
         self.problems = []
         self.gaps = set()
         self.compared = 0
 
     def all(self):
         """Compares every resource of the template."""
-        template = self.ground.stack.template
-        stack = self.ground.stack
-        for logical, resource in template["Resources"].items():
+        stack = self.stack
+        for logical, resource in stack.template["Resources"].items():
             wanted = self.resolver.conditions(resource)
             if logical in stack.taken_out:
                 continue
@@ -55,7 +55,7 @@ class Described:
         self.compared += 1
         if name == "Tags" and isinstance(found, list):
             found = [tag for tag in found if tag in wanted]
-        if _covers(found, wanted):
+        if covers(found, wanted):
             return
         if (kind, name) in GAPS:
             self.gaps.add(f"{kind}.{name} ({GAPS[kind, name]})")
@@ -68,12 +68,12 @@ def _short(value):
     return text if len(text) < 160 else text[:160] + "…"
 
 
-def _covers(found, wanted):
+def covers(found, wanted):
     """Whether everything that is wanted was found. Numbers and booleans may be texts, as some answers have them."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
+        return isinstance(found, dict) and all(covers(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(_covers, found, wanted))
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(covers, found, wanted))
     if isinstance(wanted, bool) or isinstance(found, bool):
         return str(found).lower() == str(wanted).lower()
     if isinstance(wanted, (int, float)) or isinstance(found, (int, float)):
@@ -187,8 +187,9 @@ def _function(ground, physical, _):
     }
 
 
-def _version(_, physical, __):
-    return {"FunctionName": physical.rsplit(":", 2)[-2]}
+def _version(ground, physical, _):
+    function, version = physical.rsplit(":", 2)[-2:]
+    return ground.client("lambda").get_function_configuration(FunctionName=function, Qualifier=version)
 
 
 def _alias(ground, physical, properties):

@@ -44,6 +44,7 @@ class Emulator:
             "GATEWAY_PORT": str(self.port),
             # It would listen on a fixed port.
             "IOT_MTLS_ENABLED": "0",
+            "E2E_PID": str(os.getpid()),
             "PYTHONPATH": LIBRARY,
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -37,6 +37,8 @@ class Stack:
         self.binaries = binaries
         self.endpoints = endpoints
         self.variables = variables
+        # Is in the functions' packages, so that another one makes other code.
+        self.label = "current"
         self.cloudformation = emulator.client("cloudformation")
         self.taken_out = {}
         self.template = None
@@ -104,8 +106,8 @@ class Stack:
         s3.create_bucket(Bucket=BUCKET)
         codes = {}
         for binary, path in self.binaries.items():
-            key = f"{binary}-{int(os.stat(path).st_mtime)}.zip"
-            s3.put_object(Bucket=BUCKET, Key=key, Body=_package(path))
+            key = f"{binary}-{self.label}.zip"
+            s3.put_object(Bucket=BUCKET, Key=key, Body=_package(path, self.label))
             codes[binary] = {"S3Bucket": BUCKET, "S3Key": key}
         return codes
 
@@ -145,12 +147,13 @@ def newest_released(folder):
     return os.path.join(folder, names[-1]) if names else None
 
 
-def _package(path):
-    """A deployment package, as cargo-lambda makes it."""
+def _package(path, label):
+    """A deployment package, as cargo-lambda makes it, with a label in it."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, open(path, "rb") as file:
         entry = zipfile.ZipInfo("bootstrap", (2026, 1, 1, 0, 0, 0))
         entry.external_attr = 0o100755 << 16
         entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(zipfile.ZipInfo("label", (2026, 1, 1, 0, 0, 0)), label)
         archive.writestr(entry, file.read(), compresslevel=1)
     return data.getvalue()
