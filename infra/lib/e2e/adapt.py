@@ -44,9 +44,6 @@ def adapt(expanded, values, codes, endpoints, variables):
     secrets = {name for name, it in template["Resources"].items() if it["Type"] == "AWS::SecretsManager::Secret"}
     template = _with_arns(template, secrets)
 
-    # A rule on a bus of its own is `bus|rule` on AWS and only `rule` here, so there is nothing to be split off.
-    template = _with_plain_rule_names(template)
-
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             binary = resource["Metadata"]["BuildProperties"]["Binary"]
@@ -87,15 +84,4 @@ def _with_arns(value, secrets):
         return {key: _with_arns(item, secrets) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_arns(item, secrets) for item in value]
-    return value
-
-
-def _with_plain_rule_names(value):
-    if isinstance(value, dict):
-        match value.get("Fn::Select"):
-            case [1, {"Fn::Split": ["|", {"Ref": _} as rule]}]:
-                return rule
-        return {key: _with_plain_rule_names(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_plain_rule_names(item) for item in value]
     return value

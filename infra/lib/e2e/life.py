@@ -137,7 +137,6 @@ def deleted(ground):
     kept = _kept(ground.stack)
     billing = ground.items("BillingTable")
     ground.stack.delete()
-    require(ground.items("BillingTable") == billing, "the billing state is not what it was")
     dynamodb, sqs, secrets, logs = (ground.client(name) for name in ("dynamodb", "sqs", "secretsmanager", "logs"))
     lost = []
     for logical, physical in kept.items():
@@ -154,6 +153,7 @@ def deleted(ground):
         except Exception as error:
             lost.append(f"{logical} ({error})")
     require(not lost, f"gone: {lost}")
+    require(ground.items("BillingTable") == billing, "the billing state is not what it was")
     names = [it["FunctionName"] for it in ground.client("lambda").list_functions()["Functions"]]
     left = [name for name in names if name.startswith(f"{ground.stack.name}-")]
     require(not left, f"functions are left: {left}")

@@ -92,13 +92,9 @@ class Resolver:
     def _ref(self, name):
         if name in self.refs:
             return self.refs[name]
-        physical = self.ids[name]
         if self.template["Resources"][name]["Type"] == "AWS::SecretsManager::Secret":
             return self.arns[name]
-        # The emulator's own form of it; on AWS it is `bus|rule` on every bus but the default one.
-        if self.template["Resources"][name]["Type"] == "AWS::Events::Rule":
-            return f"{self.value(self.template['Resources'][name]['Properties']['EventBusName'])}|{physical}"
-        return physical
+        return self.ids[name]
 
     def _attribute(self, name, attribute):
         kind = self.template["Resources"][name]["Type"]
@@ -111,7 +107,7 @@ class Resolver:
                 "AWS::Lambda::Function": f"lambda:{REGION}:{ACCOUNT}:function:{physical}",
                 "AWS::IAM::Role": f"iam::{ACCOUNT}:role/{physical}",
                 "AWS::Logs::LogGroup": f"logs:{REGION}:{ACCOUNT}:log-group:{physical}:*",
-                "AWS::Events::Rule": f"events:{REGION}:{ACCOUNT}:rule/{self._ref(name).replace('|', '/')}",
+                "AWS::Events::Rule": f"events:{REGION}:{ACCOUNT}:rule/{self._bus(name)}{physical}",
             }[kind]
             return f"arn:aws:{resource}"
         if attribute == "QueueName":
@@ -121,3 +117,8 @@ class Resolver:
         if attribute == "Version":
             return str(physical).rsplit(":", 1)[-1]
         raise ValueError(f"unknown attribute {kind}.{attribute}")
+
+    def _bus(self, rule):
+        """The part of a rule's ARN that names its bus."""
+        bus = self.value(self.template["Resources"][rule]["Properties"].get("EventBusName", "default"))
+        return "" if bus == "default" else f"{bus}/"

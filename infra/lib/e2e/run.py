@@ -11,6 +11,9 @@ from .deliveries import Api, show
 
 # Machines are slow and noisy: a deadline ends what would never end, and judges no speed.
 PATIENCE_SECS = 120
+# Where several scenarios failed, the others fail sooner.
+HOPELESS = 3
+HOPELESS_SECS = 20
 TAIL_LINES = 12
 
 
@@ -43,8 +46,9 @@ class Counter:
             reason = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
             self.failed.append(name)
             self._print("FAIL", name, began, reason)
-            if ground is not None:
-                ground.print_logs_since(mark)
+            ground.print_logs_since(mark)
+            if len(self.failed) >= HOPELESS:
+                ground.patience = HOPELESS_SECS
         else:
             self.passed += 1
             self._print("PASS", name, began, note)
@@ -78,6 +82,7 @@ class Ground:
         self.genuine = []
         # The secrets that Stripe signs with now.
         self.signing = []
+        self.patience = PATIENCE_SECS
         # What the emulator could not show.
         self.gaps = set()
 
@@ -148,13 +153,15 @@ class Ground:
         """Waits until the queue is empty."""
         self.wait(lambda: self.depth("EventsQueue") == 0, lambda: f"the queue still holds {self.depth('EventsQueue')}")
 
-    def wait(self, holds, reason, patience=PATIENCE_SECS):
+    def wait(self, holds, reason):
         """Waits until something holds."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + self.patience
+        pause = 0.05
         while not holds():
             if time.monotonic() > deadline:
-                raise Failed(f"{reason() if callable(reason) else reason} after {patience} s")
-            time.sleep(0.1)
+                raise Failed(f"{reason() if callable(reason) else reason} after {self.patience} s")
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.5)
 
     def state(self, customer, source="stripe", at=None):
         """A customer's state."""
