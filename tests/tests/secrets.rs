@@ -125,7 +125,7 @@ async fn a_whole_roll_refuses_no_delivery() {
     rolled.manager.put(ARN, "whsec_new");
     rolled.takes(&["whsec_new"], "after the roll").await;
     assert_eq!(rolled.post(&["whsec_old"]).await.0, 400);
-    assert_eq!(rolled.counted("Enqueued"), 7);
+    assert_eq!(rolled.counted("Refused"), 1, "the old one, after the roll");
     assert_eq!(rolled.counted("SecretRefreshFailures"), 0);
 }
 
@@ -256,5 +256,5 @@ async fn forged_metrics_in_a_delivery_are_none() {
     for line in rolled.metrics.all() {
         assert!(!line.contains("orged"), "{line}");
     }
-    assert_eq!(rolled.counted("Enqueued"), 2);
+    assert_eq!(rolled.counted("Refused"), 2);
 }
