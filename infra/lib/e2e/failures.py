@@ -1,5 +1,6 @@
 """Failures: what the tables or the queue refuse, and functions that are killed. Nothing is lost, nothing is doubled."""
 
+import concurrent.futures
 import os
 import signal
 import time
@@ -77,10 +78,29 @@ def queue_unavailable(ground):
     require(ground.state("cus_e2e_503") is not None, "it did not reach the state")
 
 
+def webhook_killed(ground):
+    """The webhook is killed while it enqueues: no 200, so Stripe comes again; both messages are one event."""
+    event = customer_event("evt_e2e_wk", "cus_e2e_wk", 1794000950, "wk@example.test")
+    queue = ground.id("EventsQueue").rsplit("/", 1)[-1]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with ground.proxies["webhook"].holding("sqs:SendMessage", queue) as reached:
+            answer = pool.submit(ground.api.stripe, body(event), ground.signing)
+            ground.wait(reached.is_set, "the webhook did not come to the queue")
+            for pid in ground.emulator.function_processes(ground.id("WebhookFunction")):
+                os.kill(pid, signal.SIGKILL)
+            # The request that was held is sent all the same: the queue has the message, and nobody was told.
+            status, _ = answer.result()
+    require(status >= 500, f"the killed webhook answered {status}")
+    ground.deliver(event)
+    ground.drain()
+    require(ground.state("cus_e2e_wk") is not None, "it did not reach the state")
+    marks = [key for key in ground.items("EventsTable") if key[1] == "evt_e2e_wk"]
+    require(len(marks) == 1, f"{len(marks)} marks")
+    return f"answered {status}"
+
+
 def killed(ground):
     """The consumer is killed in the middle of a batch, its effects written and not yet marked: redelivery ends the same."""
-    if not ground.emulator.function_processes(ground.id("ConsumerFunction")):
-        require(os.path.isdir("/proc/self"), "this system has no /proc to find the function's processes in")
     ground.set_visibility(SOON_SECS)
     events = [customer_event(f"evt_e2e_k_{n}", f"cus_e2e_k_{n}", 1794001000, f"k{n}@example.test") for n in range(4)]
     with ground.proxies["consumer"].holding("dynamodb:PutItem", ground.id("EventsTable")) as reached:
