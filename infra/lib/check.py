@@ -72,7 +72,8 @@ def judge_file(path):
         results = [("the template can be expanded", problems)]
         if not problems:
             checkov = pool.submit(attempt, "checkov", expanded)
-            results += own_rules(source, expanded, path)
+            own = os.path.realpath(path) == os.path.realpath(OWN_TEMPLATE)
+            results += own_rules(source, expanded, path, own)
             results.append(("cfn-lint, of the expanded template", attempt("cfn-lint", expanded)))
             results.append(("checkov, of the expanded template", checkov.result()))
         results.insert(0, ("sam validate --lint", sam.result()))
@@ -101,11 +102,10 @@ def attempt(linter, subject):
         return [f"{linter} cannot judge this template: {type(error).__name__}: {error}"]
 
 
-def own_rules(source, expanded, path):
-    """What each of our rules finds, by name."""
+def own_rules(source, expanded, path, own):
+    """What each of our rules finds, by name. With `own` what lies beside the template is judged with it."""
     import rules
 
-    own = os.path.realpath(path) == os.path.realpath(OWN_TEMPLATE)
     written = rules.Written(source, expanded, os.path.abspath(path), own)
     return [(judgement.rule.name, judgement.findings) for judgement in rules.judge(written)]
 

@@ -46,6 +46,20 @@ def arn_matches(pattern, arn):
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), arn, re.DOTALL) is not None
 
 
+def is_within(pattern, arn):
+    """Whether a pattern covers an ARN and nothing of another resource: its wildcards are in what follows the name."""
+    own = arn
+    if ":dynamodb:" in arn:
+        own = "/".join(arn.split("/")[:2])
+    elif ":logs:" in arn:
+        own = arn.removesuffix(":*")
+    elif ":secretsmanager:" in arn:
+        # Six letters of Secrets Manager's follow the name.
+        own = arn[:-7]
+    before = re.split(r"[*?]", pattern)[0]
+    return arn_matches(pattern, arn) and (pattern in (before, arn) or before.startswith(own))
+
+
 def statements(document):
     """The statements of a document."""
     return [Statement(raw) for raw in items(mapping(document).get("Statement")) if isinstance(raw, dict)]

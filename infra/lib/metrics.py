@@ -3,6 +3,7 @@
 For each it is told what its values are, for that decides which statistic and which comparison make sense.
 """
 
+import functools
 from dataclasses import dataclass
 
 import sources
@@ -76,6 +77,7 @@ OWN = "billhook"
 _WELCOME = {"AccessChanged", "AccessGranted", "AccessRevoked", "Applied", "Duplicate", "Enqueued", "Ignored", "Stale", "StripeEvents"}
 
 
+@functools.cache
 def of_own():
     """The metrics that the functions write."""
     by_stack = {"Stack"}

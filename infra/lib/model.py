@@ -6,6 +6,7 @@ Physical names are made up, except where the template gives them. What cannot be
 nothing else. Nothing here raises on an odd template: odd things are left for the rules and for cfn-lint.
 """
 
+import functools
 import json
 import re
 
@@ -110,7 +111,7 @@ class Resource:
         self.metadata = mapping(raw.get("Metadata"))
         self.properties = {}
 
-    @property
+    @functools.cached_property
     def name(self):
         """Its physical name."""
         given = self.stack.value(mapping(self.raw.get("Properties")).get(NAME_PROPERTIES.get(self.type)))
@@ -123,7 +124,7 @@ class Resource:
             value = mapping(value).get(key)
         return value
 
-    @property
+    @functools.cached_property
     def ref(self):
         """What `Ref` gives."""
         kind, name = self.type, self.name
@@ -147,7 +148,7 @@ class Resource:
         bus = self.raw_value("EventBusName")
         return str(bus).rsplit("/", 1)[-1] if str(bus).startswith("arn:") else str(bus or "default")
 
-    @property
+    @functools.cached_property
     def arn(self):
         """Its ARN, as `GetAtt Arn` gives it."""
         kind, name = self.type, self.name
@@ -206,7 +207,8 @@ class Stack:
         self.label = label
         self.template = template
         self.values = values
-        self._deciding = set()
+        # What is being worked out, against going round in circles.
+        self._deciding, self._naming = set(), set()
         self._truths = {}
         self.all = {
             id: Resource(self, id, raw)
@@ -290,13 +292,23 @@ class Stack:
             return PSEUDO[name]
         if name in self.values:
             return self.values[name]
-        return self.all[name].ref if name in self.all else f"(unknown {name})"
+        return self._of(name, lambda resource: resource.ref)
 
     def _attribute(self, argument):
         parts = argument.split(".", 1) if isinstance(argument, str) else items(argument)
-        if len(parts) != 2 or str(parts[0]) not in self.all:
+        if len(parts) != 2:
             return f"(unknown {argument})"
-        return self.all[str(parts[0])].attribute(self.value(parts[1]))
+        return self._of(str(parts[0]), lambda resource: resource.attribute(self.value(parts[1])))
+
+    def _of(self, id, ask):
+        """What a resource is or has. Of one whose name goes back to itself there is nothing to know."""
+        if id not in self.all or id in self._naming:
+            return f"(unknown {id})"
+        self._naming.add(id)
+        try:
+            return ask(self.all[id])
+        finally:
+            self._naming.discard(id)
 
     def _call(self, function, argument):
         if function == "Fn::GetAtt":

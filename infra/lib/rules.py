@@ -13,8 +13,6 @@ from typing import Callable
 import scenarios
 
 MODULES = [
-    "rules_template",
-    "rules_parameters",
     "rules_queues",
     "rules_mappings",
     "rules_functions",
@@ -30,6 +28,8 @@ MODULES = [
     "rules_alarms",
     "rules_coverage",
     "rules_dashboard",
+    "rules_parameters",
+    "rules_template",
 ]
 RULES = []
 

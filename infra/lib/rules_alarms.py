@@ -3,6 +3,7 @@
 No tool notices an alarm that watches nothing: CloudWatch takes any name.
 """
 
+import functools
 import re
 
 import metrics
@@ -15,6 +16,16 @@ from rules_queues import retention, timeout
 
 ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
 BELOW = ("LessThanThreshold", "LessThanOrEqualToThreshold")
+# In which unit a metric is kept, where that is not Count.
+UNITS = {
+    "ApproximateAgeOfOldestMessage": "Seconds",
+    "Duration": "Milliseconds",
+    "IntegrationLatency": "Milliseconds",
+    "IteratorAge": "Milliseconds",
+    "LagSecs": "Seconds",
+    "Latency": "Milliseconds",
+    "SuccessfulRequestLatency": "Milliseconds",
+}
 FUNCTIONS = {"FILL", "SUM", "MAX", "MIN", "AVG", "IF", "RATE", "ABS", "METRICS", "REPEAT", "LINEAR", "AND", "OR", "DIFF", "PERIOD", "m"}
 
 
@@ -28,6 +39,7 @@ class Watched:
         self.kind = self.metric.kind if self.metric else None
 
 
+@functools.lru_cache(maxsize=256)
 def watched(alarm):
     """The metrics that an alarm watches."""
     if alarm.get("MetricName") is not None or alarm.get("Metrics") is None:
@@ -91,6 +103,19 @@ def statistics(stack):
                 yield alarm.id, f"the statistic of {each.name} is {statistic}, which hides a peak; use Maximum"
             elif each.kind == TIME and statistic != "Maximum" and not (percentile and float(percentile.group(1)) >= 90):
                 yield alarm.id, f"the statistic of {each.name} is {statistic}, which hides the slow ones; use ExtendedStatistic p99"
+
+
+@rule("alarms look for the unit that the metric has")
+def units(stack):
+    for alarm in stack.of("CloudWatch::Alarm"):
+        for name, unit in [(each.name, alarm.get("Unit")) for each in watched(alarm)] + [
+            (mapping(mapping(query.get("MetricStat")).get("Metric")).get("MetricName"), mapping(query.get("MetricStat")).get("Unit"))
+            for query in map(mapping, items(alarm.get("Metrics")))
+        ]:
+            if unit not in (None, UNITS.get(name, "Count")):
+                yield alarm.id, f"looks for {name} in {unit}, but it is in {UNITS.get(name, 'Count')}: there are no data"
+        if alarm.get("EvaluateLowSampleCountPercentile") == "ignore":
+            yield alarm.id, "EvaluateLowSampleCountPercentile is ignore: with few events it never goes off"
 
 
 @rule("alarms go off in the right direction, also without data")
@@ -167,8 +192,8 @@ def periods(stack):
         if period * evaluated > (604800 if period >= 3600 else 86400):
             yield alarm.id, f"looks at {period * evaluated} s; CloudWatch takes a day, or seven with periods of an hour and more"
         if is_silence(alarm):
-            if is_default(stack) and not 3600 <= period * evaluated <= 3 * 86400:
-                yield alarm.id, f"tells of silence after {period * evaluated} s: too soon for a quiet night, or too late for what Stripe still retries"
+            if is_default(stack) and period * evaluated < 3600:
+                yield alarm.id, f"tells of silence after {period * evaluated} s, too soon for a quiet hour"
         elif kinds(alarm) and period * needed > 1800:
             yield alarm.id, f"must be bad for {period * needed} s before it goes off: too late"
 
@@ -206,11 +231,17 @@ def expressions(stack):
 @rule("alarms tell somebody")
 def told(stack):
     topics = {topic.ref for topic in stack.of("SNS::Topic")}
+    asked = {
+        mapping(item).get("Name")
+        for group in stack.of("CodeDeploy::DeploymentGroup")
+        for item in items(group.get("AlarmConfiguration", "Alarms"))
+    }
     for alarm in stack.of("CloudWatch::Alarm", "CloudWatch::CompositeAlarm"):
         actions = items(alarm.get("AlarmActions"))
         if truth(alarm.get("ActionsEnabled")) is False:
             yield alarm.id, "ActionsEnabled is false: nobody is told"
-        if not actions:
+        # One that only a deployment asks may be silent: what it watches must be watched by another as well.
+        if not actions and alarm.ref not in asked:
             yield alarm.id, "has no AlarmActions: nobody is told"
         for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
             for arn in map(str, items(alarm.get(key))):
@@ -221,6 +252,8 @@ def told(stack):
         elif "first:" not in str(alarm.get("AlarmDescription")).lower() and is_ours(stack):
             yield alarm.id, 'its AlarmDescription does not say what to do: "First: …"'
     for topic in stack.of("SNS::Topic"):
+        if truth(topic.get("FifoTopic")):
+            yield topic.id, "is a FIFO topic, to which CloudWatch does not send alarms"
         if topic.get("KmsMasterKeyId") in ("alias/aws/sns", "aws/sns"):
             yield topic.id, "is encrypted with alias/aws/sns, with which CloudWatch cannot publish: no alarm arrives"
     for subscription in stack.of("SNS::Subscription"):

@@ -176,13 +176,15 @@ def stages(stack):
             yield stage.id, "AutoDeploy is not on: the routes are never deployed"
         settings = [stage.get("DefaultRouteSettings"), *mapping(stage.get("RouteSettings")).values()]
         for setting in map(mapping, settings):
+            if truth(setting.get("DataTraceEnabled")):
+                yield stage.id, "DataTraceEnabled logs whole requests, with their signatures"
             for key in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
                 limit = setting.get(key)
-                if limit is None and setting is not settings[0]:
+                if limit is None and setting is not mapping(settings[0]):
                     continue
                 if limit is None or number(limit) is None or number(limit) <= 0:
                     yield stage.id, f"{key} is {limit}: it must be a number above 0, else the account's limit is all there is, or nothing passes"
-                elif is_default(stack) and number(limit) < 50:
+                elif is_default(stack) and number(limit) < 10:
                     yield stage.id, f"{key} is {limit} by default: a burst of Stripe's is refused with 429"
         group = stack.by("Logs::LogGroup", str(stage.get("AccessLogSettings", "DestinationArn")).removesuffix(":*") + ":*", "arn")
         if group is None:

@@ -7,16 +7,24 @@ from rules_alarms import is_silence, watched
 
 # What of this project's must be watched: by program, the metrics and, where it counts, the reason.
 OWN = {
-    "webhook": [("Refused", "signature_mismatch"), ("SecretRefreshFailures", None)],
+    "webhook": [
+        ("Refused", "signature_mismatch"),
+        ("Refused", "timestamp_too_old"),
+        ("Refused", "timestamp_in_future"),
+        ("Refused", "body_too_large"),
+        ("SecretRefreshFailures", None),
+        ("OldSecretOnly", None),
+    ],
     "consumer": [("Parked", None), ("NeedsRefetch", None), ("LagSecs", None)],
 }
 
 
 def seen(stack, silence=False):
-    """Everything that alarms watch, as (name space, metric, dimensions)."""
+    """Everything that alarms watch which tell somebody, as (name space, metric, dimensions)."""
     return [
         (each.namespace, each.name, each.dimensions)
         for alarm in stack.of("CloudWatch::Alarm")
+        if items(alarm.get("AlarmActions"))
         for each in watched(alarm)
         if is_silence(alarm) == silence
     ]
@@ -56,10 +64,9 @@ def functions(stack):
         for metric in wanted:
             if not is_watched(stack, "AWS/Lambda", {metric}, FunctionName=function.name):
                 yield function.id, f"no alarm watches its {metric}"
-        for each in stack.of("Lambda::EventSourceMapping"):
-            if program(function) == "access" and not is_watched(stack, "AWS/Lambda", {"IteratorAge"}, FunctionName=function.name):
-                yield function.id, "no alarm watches its IteratorAge: changes wait in the stream unseen"
-                break
+        also = {"access": "IteratorAge", "webhook": "Duration"}.get(program(function))
+        if also and not is_watched(stack, "AWS/Lambda", {also}, FunctionName=function.name):
+            yield function.id, f"no alarm watches its {also}: that it falls behind goes unseen"
 
 
 @rule("every API has an alarm on server errors")

@@ -4,6 +4,7 @@ from graph import environment, is_ours, program
 from iam import arn_matches, is_allowed, is_harmless, role_statements
 from model import ACCOUNT, REGION, items, mapping, truth
 from rules import rule
+from rules_alarms import watched
 
 
 # IAM asks for the first two on the function, for the last on what it is provisioned for.
@@ -41,8 +42,8 @@ def rollback(stack):
         alarms = [stack.by("CloudWatch::Alarm", name, "name") for name in names]
         if None in alarms:
             yield group.id, f"goes back on {names[alarms.index(None)]}, which is no alarm of this template"
-        own = [alarm for alarm in alarms if alarm and alarm.get("MetricName") == "Errors" and function.name in str(alarm.get("Dimensions"))]
-        if not own:
+        seen = [each for alarm in alarms if alarm for each in watched(alarm)]
+        if not any(each.name == "Errors" and each.dimensions.get("FunctionName") == function.name for each in seen):
             yield group.id, f"does not go back on an alarm on {function.id}'s Errors: a version that crashes stays"
         if truth(group.get("AlarmConfiguration", "Enabled")) is not True or truth(group.get("AutoRollbackConfiguration", "Enabled")) is not True:
             yield group.id, "does not go back by itself"

@@ -19,8 +19,10 @@ NUMBERS = {
     "PURCHASE_DAYS": (0, 3650),
     "SIGNATURE_TOLERANCE_SECS": (1, 86400),
 }
+# Variables that Lambda sets.
+LAMBDAS_OWN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"}
 WORDS = {"LOG_LEVEL": {"info", "warn", "error"}, "LOST_DISPUTE": {"ignore", "deny"}, "STRIPE_MODE": {"test", "live"}}
-SECONDS_WISE = 3600
+TOLERANCE_MAX = 3600
 
 
 @rule("the functions are given the variables that their code reads")
@@ -31,7 +33,10 @@ def names(stack):
         for variable in sorted(key for key, required in (known or {}).items() if required and not given.get(key)):
             yield function.id, f"lacks the variable {variable}: the {name} does not start without it"
         for variable in sorted(set(given) - set(known or given)):
-            if not variable.startswith("AWS_"):
+            if variable.startswith("AWS_"):
+                if variable.startswith("AWS_ENDPOINT_URL") or variable in LAMBDAS_OWN:
+                    yield function.id, f"is given {variable}: its calls would go elsewhere, or Lambda refuses it"
+            else:
                 yield function.id, f"is given {variable}, which the {name} does not read (see its config.rs)"
         if not given.get("STACK_NAME") or given["STACK_NAME"] != STACK_NAME:
             yield function.id, f"STACK_NAME is {given.get('STACK_NAME')}: the alarms watch metrics under AWS::StackName and would see none"
@@ -50,8 +55,11 @@ def kinds(stack):
                 yield function.id, f"{variable} is {value}; it must be a whole number from {bounds[0]} to {bounds[1]}{why}"
             if variable in WORDS and value not in WORDS[variable]:
                 yield function.id, f"{variable} is {value}; it must be one of {', '.join(sorted(WORDS[variable]))}"
+        address = given.get("STRIPE_API_URL")
+        if address not in (None, "https://api.stripe.com"):
+            yield function.id, f"STRIPE_API_URL is {address}, which would be sent the API key; leave it out"
         tolerance = number(given.get("SIGNATURE_TOLERANCE_SECS"))
-        if stack.label == "the defaults" and tolerance is not None and not 60 <= tolerance <= SECONDS_WISE:
+        if stack.label == "the defaults" and tolerance is not None and not 30 <= tolerance <= TOLERANCE_MAX:
             yield function.id, f"SIGNATURE_TOLERANCE_SECS is {tolerance} by default: a clock's drift refuses events, or a captured request can be replayed for long; Stripe's libraries use 300"
         for variable in (key for key in given if key.endswith("_SECRET_ARN")):
             if not stack.by("SecretsManager::Secret", given[variable]):

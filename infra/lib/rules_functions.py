@@ -46,7 +46,7 @@ def sizes(stack):
         reserved = function.get("ReservedConcurrentExecutions")
         if reserved is not None and (number(reserved) is None or number(reserved) < 1):
             yield function.id, f"ReservedConcurrentExecutions is {reserved}: the function would never run"
-        if number(reserved) is not None and number(reserved) < 10 and is_default(stack):
+        if number(reserved) is not None and number(reserved) < 5 and is_default(stack):
             yield function.id, f"ReservedConcurrentExecutions is {reserved}: so low a limit refuses events in any burst"
 
 

@@ -1,7 +1,9 @@
 """Rules about roles: each may do what its function needs, on what it needs it for, and nothing else."""
 
+import re
+
 from graph import environment, failure_destination, is_ours, mappings, program
-from iam import arn_matches, is_allowed, is_harmless, role_statements, statements
+from iam import arn_matches, is_allowed, is_harmless, is_within, role_statements, statements
 from model import ACCOUNT, REGION, items, mapping, truth
 from rules import rule
 from sources import calls
@@ -9,10 +11,13 @@ from sources import calls
 LOG_ACTIONS = ("logs:CreateLogStream", "logs:PutLogEvents")
 QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 STREAM_ACTIONS = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+TRACE_ACTIONS = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
 # Actions that take no resource.
-ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "dynamodb:ListStreams", "sqs:ListQueues"}
+ANY_RESOURCE = {*TRACE_ACTIONS, "dynamodb:ListStreams", "cloudwatch:PutMetricData"}
 # Policies of AWS's that SAM adds to a role it makes itself.
 SAM_POLICIES = ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionRole", "AWSLambdaDynamoDBExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess")
+# The whole of what is named by the last part: every table, every secret.
+EVERY = re.compile(r"((table|event-bus|key|role|rule)/|(secret|function|log-group):)?[*:]*")
 READS = ("Get", "BatchGet", "Query", "Scan", "Describe", "List", "ConditionCheck")
 
 
@@ -44,7 +49,7 @@ def exact(stack):
                     yield owner.id, f"statement {each.id} allows {action}; name the actions that are called"
             for resource in each.resources:
                 named = resource.split(":", 5)
-                wide = resource == "*" or len(named) < 6 or named[5] in ("*", "") or "*" in "".join(named[:3])
+                wide = len(named) < 6 or EVERY.fullmatch(named[5]) or "*" in "".join(named[:3])
                 if wide and not set(each.actions) <= ANY_RESOURCE:
                     yield owner.id, f"statement {each.id} allows {', '.join(each.actions)} on {resource}; name the resource's ARN"
                 elif len(named) == 6 and (named[3] not in ("", REGION) or named[4] not in ("", ACCOUNT, "aws")):
@@ -109,7 +114,7 @@ def necessary(stack):
         for each in role_statements(stack, role):
             for action in each.actions if each.allows else ():
                 for resource in each.resources:
-                    if not any(action.lower() == own.lower() and arn_matches(resource, arn) for own, arn in known):
+                    if not any(action.lower() == own.lower() and is_within(resource, arn) for own, arn in known):
                         yield role.id, f"statement {each.id} allows {action} on {resource}, which {function.id} does not need; remove it"
 
 
@@ -127,6 +132,7 @@ def needs(stack, function):
     for action, places in mapping(calls().get(program(function))).items():
         for place in places:
             found |= {(action, arn) for arn in resolve(stack, function, place)}
+    found |= {(action, "*") for action in TRACE_ACTIONS if function.get("TracingConfig", "Mode") == "Active"}
     group = stack.by("Logs::LogGroup", function.get("LoggingConfig", "LogGroup"))
     if group:
         found |= {(action, group.arn) for action in LOG_ACTIONS}
@@ -140,7 +146,18 @@ def needs(stack, function):
         destination = failure_destination(each)
         if destination and stack.by("SQS::Queue", destination, "arn"):
             found.add(("sqs:SendMessage", destination))
-    return found
+    return found | {need for action, arn in found for need in key_needs(stack, action, arn)}
+
+
+def key_needs(stack, action, arn):
+    """What a call needs of the key that its resource is encrypted with."""
+    resource = stack.by("SQS::Queue", arn, "arn") or stack.by("SecretsManager::Secret", arn, "arn")
+    name = resource and (resource.get("KmsMasterKeyId") or resource.get("KmsKeyId"))
+    key = stack.by("KMS::Key", name) or stack.by("KMS::Key", name, "arn")
+    if key and action in ("sqs:SendMessage", "sqs:ReceiveMessage", "secretsmanager:GetSecretValue"):
+        yield "kms:Decrypt", key.arn
+        if action == "sqs:SendMessage":
+            yield "kms:GenerateDataKey", key.arn
 
 
 def may_have(stack, function):
@@ -149,8 +166,6 @@ def may_have(stack, function):
     found |= {("sqs:ChangeMessageVisibility", source.arn) for _, own, source in mappings(stack) if own is function and source}
     for key in stack.of("KMS::Key"):
         found |= {("kms:Decrypt", key.arn), ("kms:GenerateDataKey", key.arn)}
-    if function.get("TracingConfig", "Mode") == "Active":
-        found |= {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
     return found
 
 
@@ -179,8 +194,11 @@ def readers(stack):
         if items(policy.get("Roles")) or "read" not in about:
             continue
         allowed = [each for each in statements(policy.get("PolicyDocument")) if each.allows]
-        if not allowed:
-            yield policy.id, "allows nothing; who attaches it cannot read"
+        names = {environment(function).get("BILLING_TABLE") for function in stack.of("Lambda::Function")}
+        for table in (table for table in stack.of("DynamoDB::Table") if table.name in names):
+            for arn in (table.arn, f"{table.arn}/index/by_customer"):
+                if not is_allowed(allowed, "dynamodb:Query", arn):
+                    yield policy.id, f"is for readers of billing state, but does not allow dynamodb:Query on {arn}"
         for each in allowed:
             for action in each.actions:
                 if not action.partition(":")[2].startswith(READS):

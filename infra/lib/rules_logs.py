@@ -14,7 +14,7 @@ def kept(stack):
         days = number(group.get("RetentionInDays"))
         if days not in RETENTIONS:
             yield group.id, f"RetentionInDays is {group.get('RetentionInDays')}: without one logs are kept and paid for ever; CloudWatch takes {sorted(RETENTIONS)}"
-        elif is_default(stack) and days < 7 and is_ours(stack):
-            yield group.id, f"RetentionInDays is {days} by default: what happened before the weekend cannot be looked up"
+        elif is_default(stack) and days < 3 and is_ours(stack):
+            yield group.id, f"RetentionInDays is {days} by default: what happened two days ago cannot be looked up"
         if group.get("LogGroupClass") not in (None, "STANDARD"):
             yield group.id, "LogGroupClass is not STANDARD: no metrics are made of its lines"

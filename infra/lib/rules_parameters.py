@@ -4,9 +4,18 @@ import os
 import re
 import tomllib
 
-from graph import environment, is_ours, program, programs
+from graph import dead_letter_queues, environment, is_ours, program, programs, redrive
 from model import items, mapping, number, references
 from rules import rule
+
+# Words in the name of an output that tells a variable's value.
+TOLD_BY = {
+    "EVENTS_TABLE": ("events", "ledger"),
+    "BILLING_TABLE": ("billing", "state"),
+    "STRIPE_WEBHOOK_SECRET_ARN": ("stripewebhook", "signing"),
+    "BEARBILLING_WEBHOOK_SECRET_ARN": ("bear",),
+    "STRIPE_API_KEY_SECRET_ARN": ("apikey",),
+}
 
 
 @rule("parameters are described, and take only what works", once=True)
@@ -77,11 +86,32 @@ def outputs(stack):
         for variable, value in given.items():
             if variable.endswith("_SECRET_ARN") and str(value) not in values:
                 yield "Outputs", f"do not tell {value}, where {variable} must be put"
+    for queue in dead_letter_queues(stack):
+        if any(redrive(source).get("deadLetterTargetArn") == queue.arn for source in stack.of("SQS::Queue")) and queue.ref not in values:
+            yield "Outputs", f"do not tell {queue.ref}, where dead letters are"
+    for name, output in stack.outputs.items():
+        if values.count(str(output.get("Value"))) > 1:
+            yield name, f"tells {output.get('Value')}, which another output tells as well: something else was meant"
     if any(program(function) == "webhook" for function in stack.of("Lambda::Function")):
         routes = [str(route.get("RouteKey")).partition(" ")[2] for route in stack.of("ApiGatewayV2::Route")]
         for path in filter(None, routes):
             if not any(value.startswith("https://") and value.endswith(path) for value in values):
                 yield "Outputs", f"do not tell the URL of {path}"
+
+
+@rule("outputs tell what their names say")
+def names(stack):
+    values = {variable: str(value) for function, _ in programs(stack) for variable, value in environment(function).items()}
+    for name, output in stack.outputs.items():
+        value = str(output.get("Value"))
+        variable = next((variable for variable, own in values.items() if own == value and variable in TOLD_BY), None)
+        if variable and not any(word in name.lower() for word in TOLD_BY[variable]) and any(
+            word in name.lower() for other, words in TOLD_BY.items() if other != variable for word in words
+        ):
+            yield name, f"tells {value}, which is the {variable}"
+        dead = {queue.ref for queue in dead_letter_queues(stack)} | {queue.arn for queue in dead_letter_queues(stack)}
+        if "dead" in name.lower() and stack.of("SQS::Queue") and value not in dead:
+            yield name, f"tells {value}, which is no dead-letter queue"
 
 
 @rule("samconfig.toml has a stack for each of Stripe's modes", once=True)

@@ -61,6 +61,17 @@ def dead_letters(stack):
             yield queue.id, f"RedrivePolicy has unknown members: {', '.join(sorted(unknown))}"
 
 
+@rule("a message is set aside before it expires")
+def in_time(stack):
+    for queue in main_queues(stack):
+        receives, waits = number(redrive(queue).get("maxReceiveCount")), number(queue.get("VisibilityTimeout") or 30)
+        if receives and waits and receives * waits >= (retention(queue) or 0):
+            yield queue.id, (
+                f"{receives} receives, {waits} s apart, take longer than the {retention(queue)} s that a message is kept: it "
+                "expires before it is a dead letter"
+            )
+
+
 @rule("dead-letter queues end the way, and let their sources in")
 def dead_letter_ends(stack):
     for queue in dead_letter_queues(stack):

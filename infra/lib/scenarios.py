@@ -1,7 +1,7 @@
 """Under which parameters a template is judged: a fault may hide in a branch that the defaults do not take.
 
 These are the defaults, each other value that a condition asks for, all options on, and with them all numbers at their
-lowest and at their highest.
+lowest and at their highest, and each word that a parameter allows.
 """
 
 from model import Stack, items, mapping, number, truth
@@ -31,10 +31,21 @@ def stacks(template):
         if size(stack) > size(made[0]):
             full |= {name: value for name, value in stack.values.items() if value != defaults[name]}
     made.append(Stack(template, full, "all options on"))
-    for bound, label in (("MinValue", "lowest"), ("MaxValue", "highest")):
+    for bound, best, label in (("MinValue", min, "lowest"), ("MaxValue", max, "highest")):
         numbers = {name: p[bound] for name, p in parameters.items() if number(p.get(bound)) is not None}
+        numbers |= {name: best(numeric(p), key=number) for name, p in parameters.items() if numeric(p)}
         made.append(Stack(template, full | numbers, f"all options on and all numbers at their {label}"))
+    words = {name: items(p.get("AllowedValues")) for name, p in parameters.items() if name not in choices and not numeric(p)}
+    for index in range(max(map(len, words.values()), default=0)):
+        chosen = {name: values[index] for name, values in words.items() if index < len(values)}
+        made.append(Stack(template, full | chosen, ", ".join(f"{name}={value!r}" for name, value in chosen.items())))
     return made
+
+
+def numeric(parameter):
+    """The values that a parameter allows, where all of them are numbers."""
+    allowed = items(parameter.get("AllowedValues"))
+    return allowed if all(number(value) is not None for value in allowed) else []
 
 
 def size(stack):
