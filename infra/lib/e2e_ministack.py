@@ -1,4 +1,4 @@
-"""ministack that ends with the harness, with one gap filled, as an application for hypercorn. Runs in ministack's own Python.
+"""ministack as an application for hypercorn that ends with the harness, with one gap filled. Runs in its own Python.
 
 Stripe's event destination puts its events on the partner bus by PutPartnerEvents, which the emulator accepts and
 forgets; and PutEvents takes no source that begins with `aws.`, here as on AWS.

@@ -11,7 +11,7 @@
 | `deliveries` | signed requests, and the state that results |
 | `stripe` | Stripe's API, as far as the consumer asks it |
 | `run` | the ground that scenarios stand on, and how they are counted |
-| `secrets`, `events`, `failures`, `doors`, `access`, `logs`, `life` | the scenarios |
+| `secrets`, `events`, `failures`, `doors`, `access`, `permissions`, `logs`, `life` | the scenarios |
 
 What this cannot show is what the emulator does not do: it enforces no permissions, reads no metrics and shifts no
 traffic. `described` names each property that it could not find again.

@@ -13,6 +13,12 @@ SOURCE = "billhook"
 
 GRANTED, REVOKED = "Access Granted", "Access Revoked"
 
+# What a product can rely on in an event's detail.
+MEMBERS = {
+    "version", "customer", "source", "livemode", "account", "granted", "reason", "until", "subscription", "previous",
+    "sequence", "changed_at",
+}
+
 
 class Listener:
     """A product's own queue on the bus."""
@@ -65,8 +71,15 @@ def told(ground):
         ground.deliver(step)
         ground.drain()
         pass_by(ground, step["id"])
-    kinds = [event["detail-type"] for event in ground.listener.about(customer)]
+    told_of = ground.listener.about(customer)
+    kinds = [event["detail-type"] for event in told_of]
     require(kinds == [GRANTED, REVOKED, GRANTED], f"told were {kinds}")
+    details = [event["detail"] for event in told_of]
+    missing = [sorted(MEMBERS - detail.keys()) for detail in details if MEMBERS - detail.keys()]
+    require(not missing, f"members are missing: {missing}")
+    granted = [(detail["granted"], detail["sequence"]) for detail in details]
+    require(granted == [(True, 1), (False, 2), (True, 3)], f"granted and sequence are {granted}")
+    require(details[0]["previous"] is None and details[1]["previous"]["granted"] is True, "previous is something else")
 
 
 def pass_by(ground, name):

@@ -2,12 +2,11 @@
 
 import glob
 import json
-import os
 import random
 import time
 
 from .deliveries import STRIPE, differences, stripe_signature
-from .run import customer_event, require, subscription_event
+from .run import body, customer_event, require, subscription_event
 from .secrets import API_KEY
 
 SEED = 20261124
@@ -69,7 +68,7 @@ def check_lives(ground, expected):
 
 def refusals(ground):
     """What was not signed, or not now, is refused, and so are other paths and methods; nothing is enqueued."""
-    event = json.dumps(customer_event("evt_e2e_forged", "cus_e2e_forged", 1794000100, "forged@example.test")).encode()
+    event = body(customer_event("evt_e2e_forged", "cus_e2e_forged", 1794000100, "forged@example.test"))
     api, secrets = ground.api, ground.signing
     sent = len(ground.proxies["webhook"].calls("sqs:SendMessage"))
     now = time.time()

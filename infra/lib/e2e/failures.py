@@ -35,7 +35,10 @@ def dead_letters(ground):
             *(customer_event(f"evt_e2e_dl_{n}", f"cus_e2e_dl_{n}", 1794000800, f"dl{n}@example.test") for n in range(count))
         )
         # The queue moves a message when it is asked for one after its last receive.
-        ground.wait(lambda: ground.depth("DeadLetterQueue") == count, lambda: f"{ground.depth('DeadLetterQueue')} dead letters")
+        ground.wait(
+            lambda: ground.depth("DeadLetterQueue") == count,
+            lambda: f"{ground.depth('DeadLetterQueue')} dead letters",
+        )
     ground.drain()
     ground.set_visibility(90)
     require(ground.state("cus_e2e_dl_0") is None, "it is in the state, so nothing was refused")

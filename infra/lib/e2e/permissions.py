@@ -43,8 +43,8 @@ def listed(ground):
             continue
         called = {(call.action, _label(ground, call.resource)) for call in ground.proxies[function].calls()}
         wanted = {(action, label) for action, labels in lists.get(function, {}).items() for label in labels}
-        wrong += [f"{function} called {action} on {label}, which is not listed" for action, label in sorted(called - wanted)]
-        wrong += [f"{function} never called {action} on {label}, which is listed" for action, label in sorted(wanted - called)]
+        wrong += [f"{function} called {action} on {label}, not listed" for action, label in sorted(called - wanted)]
+        wrong += [f"{function} never called {action} on {label}" for action, label in sorted(wanted - called)]
     require(not wrong, "; ".join(wrong))
 
 

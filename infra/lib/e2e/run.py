@@ -122,7 +122,7 @@ class Ground:
         now = time.time()
         self.genuine += [(now, status) for status, _ in answers]
         refused = [answer for answer in answers if answer[0] != 200]
-        require(not refused, f"{len(refused)} of {len(answers)} genuine deliveries were refused, the first with {refused[:1]}")
+        require(not refused, f"{len(refused)} of {len(answers)} genuine deliveries were refused, with {refused[:1]}")
 
     def plant_emails(self, raw):
         """Notes every e-mail address in a body."""

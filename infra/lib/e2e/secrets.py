@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from .run import customer_event, require
+from .run import body, customer_event, require
 
 # An environment that found no match asks for the secrets again when its last attempt is this old.
 DOUBTED_SECS = 30
@@ -14,6 +14,8 @@ OLD = "whsec_e2e_old_5c6f1d"
 NEW = "whsec_e2e_new_9a27b0"
 BEARBILLING = "bbsec_e2e_44e0d1"
 API_KEY = "rk_test_e2e_71c08b"
+
+EARLY = body(customer_event("evt_e2e_early", "cus_e2e_early", 1794000000, "early@example.test"))
 
 
 def put(ground, logical, value):
@@ -25,8 +27,7 @@ def put(ground, logical, value):
 
 def missing(ground):
     """Without a secret the route says that the event is fine and the stack is not."""
-    event = json.dumps(customer_event("evt_e2e_early", "cus_e2e_early", 1794000000, "early@example.test")).encode()
-    status, answer = ground.api.stripe(event, [OLD])
+    status, answer = ground.api.stripe(EARLY, [OLD])
     require((status, answer) == (500, {"error": "config_error"}), f"without a secret: {status} {answer}")
     status, answer = ground.api.bearbilling(b"{}", BEARBILLING)
     require((status, answer) == (400, {"error": "signature_mismatch"}), f"with a secret nobody knows: {status} {answer}")
@@ -38,11 +39,11 @@ def arrives(ground):
     put(ground, "StripeWebhookSecret", [OLD])
     put(ground, "BearBillingWebhookSecret", BEARBILLING)
     put(ground, "StripeApiKeySecret", API_KEY)
-    event = json.dumps(customer_event("evt_e2e_early", "cus_e2e_early", 1794000000, "early@example.test")).encode()
+    ground.plant_emails(EARLY)
     seen = []
 
     def taken():
-        seen.append(ground.api.stripe(event, [OLD]))
+        seen.append(ground.api.stripe(EARLY, [OLD]))
         return seen[-1][0] == 200
 
     ground.wait(taken, lambda: f"still {seen[-1]}")
@@ -92,7 +93,7 @@ def old_one_is_dropped(ground):
     put(ground, "StripeWebhookSecret", [NEW])
     for pid in ground.emulator.function_processes(ground.id("WebhookFunction")):
         os.kill(pid, signal.SIGKILL)
-    event = json.dumps(customer_event("evt_e2e_old", "cus_e2e_old", 1794000030, "old@example.test")).encode()
+    event = body(customer_event("evt_e2e_old", "cus_e2e_old", 1794000030, "old@example.test"))
     answers = []
 
     def refused():
