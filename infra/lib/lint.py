@@ -17,7 +17,12 @@ def sam(path):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return []
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+    text = done.stdout + done.stderr
+    if "Traceback" in text:
+        errors = [line for line in text.splitlines() if line.startswith("Error:")] or text.splitlines()[-1:]
+        return [f"sam cannot judge this template: {line}" for line in errors]
+    # It puts all findings into one line.
+    lines = [line.strip() for line in text.replace(", [", "\n[").splitlines()]
     return [line for line in lines if line and not line.startswith("SAM CLI")] or [f"exit status {done.returncode}"]
 
 
@@ -31,7 +36,7 @@ def cfn(expanded):
 
 
 def _where(match):
-    path = [str(part) for part in match.path or []]
+    path = [str(part) for part in getattr(match, "path", None) or []]
     return path[1] + "." + ".".join(path[2:]) if len(path) > 2 and path[0] == "Resources" else ".".join(path) or "template"
 
 

@@ -175,12 +175,13 @@ def stages(stack):
         if truth(stage.get("AutoDeploy")) is not True and not stage.get("DeploymentId"):
             yield stage.id, "AutoDeploy is not on: the routes are never deployed"
         settings = [stage.get("DefaultRouteSettings"), *mapping(stage.get("RouteSettings")).values()]
-        for setting in map(mapping, settings):
+        for index, setting in enumerate(map(mapping, settings)):
             if truth(setting.get("DataTraceEnabled")):
                 yield stage.id, "DataTraceEnabled logs whole requests, with their signatures"
             for key in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
                 limit = setting.get(key)
-                if limit is None and setting is not mapping(settings[0]):
+                # A route without a limit of its own has the stage's.
+                if limit is None and (index or not is_ours(stack)):
                     continue
                 if limit is None or number(limit) is None or number(limit) <= 0:
                     yield stage.id, f"{key} is {limit}: it must be a number above 0, else the account's limit is all there is, or nothing passes"
@@ -200,7 +201,7 @@ def format_problems(text):
         yield f"the access log's Format is no JSON: {text}"
         return
     values = [str(value) for value in members.values()] if isinstance(members, dict) else []
-    for needed in ("$context.requestId", "$context.status", "$context.routeKey", "$context.identity.sourceIp"):
+    for needed in ("$context.requestId", "$context.status"):
         if not any(needed in value for value in values):
             yield f"the access log lacks {needed}"
     for value in values:

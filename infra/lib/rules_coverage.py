@@ -59,7 +59,7 @@ def queue_age(stack):
 
 @rule("every function has alarms on errors and throttles")
 def functions(stack):
-    for function in stack.of("Lambda::Function") if applies(stack) else ():
+    for function in stack.of("Lambda::Function") if is_ours(stack) else ():
         wanted = ["Errors", "Throttles"] if program(function) in ("webhook", "consumer") else ["Errors"]
         for metric in wanted:
             if not is_watched(stack, "AWS/Lambda", {metric}, FunctionName=function.name):

@@ -7,6 +7,8 @@ import metrics
 from model import REGION, items, mapping
 from rules import rule
 
+STATISTIC = re.compile(r"Sum|Average|Minimum|Maximum|SampleCount|IQM|(p|tm|wm|tc|ts)\d{1,2}(\.\d+)?|p100|(TM|WM|PR|TC|TS)\(.*\)")
+
 
 @rule("dashboards are JSON, with widgets")
 def readable(stack):
@@ -34,13 +36,22 @@ def shown(stack):
                 yield dashboard.id, f"{title!r} shows no metrics"
             if properties.get("region") not in (None, REGION):
                 yield dashboard.id, f"{title!r} is of the Region {properties['region']}; use AWS::Region"
+            period = properties.get("period", 60)
+            if not isinstance(period, int) or period <= 0 or period % 60 and period not in (1, 5, 10, 20, 30):
+                yield dashboard.id, f"{title!r} has the period {period}"
+            for options in [properties, *(part for line in lines(properties) for part in line if isinstance(part, dict))]:
+                if not STATISTIC.fullmatch(str(options.get("stat", "Sum"))):
+                    yield dashboard.id, f"{title!r} has the statistic {options['stat']}, which there is not"
             for line in lines(properties):
                 if isinstance(line[0], dict):
                     yield from ((dashboard.id, f"{title!r}: {problem}") for problem in search_problems(line[0]))
                     continue
                 names = [part for part in line if isinstance(part, str)]
+                if len(names) < 2:
+                    yield dashboard.id, f"{title!r} has the metric {line}, without name space and name"
+                    continue
                 dimensions = dict(zip(names[2::2], names[3::2]))
-                for problem in metrics.problems(stack, names[0], names[1] if len(names) > 1 else None, dimensions):
+                for problem in metrics.problems(stack, names[0], names[1], dimensions):
                     yield dashboard.id, f"{title!r}: {problem}"
 
 

@@ -87,6 +87,21 @@ def index_names(table):
     return [mapping(index).get("IndexName") for index in found] if isinstance(found, list) else []
 
 
+@rule("parameters that are texts allow only the numbers that the code takes", once=True)
+def patterns(written):
+    parameters = mapping(written.expanded.get("Parameters"))
+    for id, raw in mapping(written.expanded.get("Resources")).items():
+        given = mapping(mapping(mapping(mapping(raw).get("Properties")).get("Environment")).get("Variables"))
+        for variable in set(given) & set(NUMBERS):
+            parameter = mapping(parameters.get(mapping(given[variable]).get("Ref")))
+            pattern = parameter.get("AllowedPattern")
+            if parameter.get("Type") != "String" or parameter.get("AllowedValues"):
+                continue
+            wrong = [text for text in ("x", "-1", "1.5", str(NUMBERS[variable][1] + 1)) if not pattern or re.fullmatch(str(pattern), text)]
+            if wrong:
+                yield given[variable]["Ref"], f"allows {wrong}, with which {id} does not start ({variable})"
+
+
 @rule("a secret's variable points to the secret of its source")
 def sources(stack):
     for function, _ in programs(stack):

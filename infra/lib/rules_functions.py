@@ -88,6 +88,9 @@ def published(stack):
         function, alias = target(stack, value)
         if function and not alias:
             yield each.id, f"calls {function.id} without an alias: new code takes all traffic at once; use its alias"
+    for alias in stack.of("Lambda::Alias"):
+        if alias.get("FunctionVersion") == "$LATEST":
+            yield alias.id, "points to $LATEST: there is no version to go back to"
 
 
 @rule("new settings reach the alias too", once=True)
@@ -124,6 +127,8 @@ def built(written):
         if binary is not None and binary in binaries:
             yield id, f"runs the same binary {binary} as {binaries[binary]}"
         binaries.setdefault(binary, id)
+        if properties.get("Role") and properties.get("Policies"):
+            yield id, "has Policies beside its Role: SAM leaves them out"
         source = os.path.join(os.path.dirname(written.path), properties["CodeUri"])
         if written.own and not os.path.isdir(source):
             yield id, f"CodeUri {properties['CodeUri']} is no folder"

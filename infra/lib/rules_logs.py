@@ -1,7 +1,7 @@
 """Rules about log groups."""
 
 from graph import is_ours
-from model import number
+from model import items, mapping, number
 from rules import rule
 from rules_functions import is_default
 
@@ -18,3 +18,14 @@ def kept(stack):
             yield group.id, f"RetentionInDays is {days} by default: what happened two days ago cannot be looked up"
         if group.get("LogGroupClass") not in (None, "STANDARD"):
             yield group.id, "LogGroupClass is not STANDARD: no metrics are made of its lines"
+
+
+@rule("the retention of logs can be set only to what CloudWatch takes", once=True)
+def choices(written):
+    parameters = mapping(written.source.get("Parameters"))
+    for id, raw in mapping(written.expanded.get("Resources")).items():
+        days = mapping(mapping(mapping(raw).get("Properties")).get("RetentionInDays"))
+        parameter = mapping(parameters.get(days.get("Ref"))) if mapping(raw).get("Type") == "AWS::Logs::LogGroup" else {}
+        wrong = [value for value in items(parameter.get("AllowedValues")) if number(value) not in RETENTIONS]
+        if wrong or parameter and not parameter.get("AllowedValues"):
+            yield id, f"the parameter {days['Ref']} allows {wrong or 'any number'}: the stack cannot be made; CloudWatch takes {sorted(RETENTIONS)}"

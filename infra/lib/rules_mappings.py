@@ -72,6 +72,17 @@ def partial(stack):
             )
 
 
+@rule("mappings have the settings of their kind of source")
+def settings(stack):
+    of_streams = ("StartingPosition", "BisectBatchOnFunctionError", "MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "ParallelizationFactor", "DestinationConfig", "TumblingWindowInSeconds")
+    for each, _, source in mappings(stack):
+        if source:
+            queue = source.type == "AWS::SQS::Queue"
+            for name in of_streams if queue else ("ScalingConfig", "ProvisionedPollerConfig"):
+                if each.get(name) is not None:
+                    yield each.id, f"{name} is not for a {source.type}: Lambda refuses it"
+
+
 @rule("batches are of a size that the source allows")
 def batches(stack):
     for each, _, source in mappings(stack):

@@ -95,7 +95,10 @@ def outputs(stack):
     if any(program(function) == "webhook" for function in stack.of("Lambda::Function")):
         routes = [str(route.get("RouteKey")).partition(" ")[2] for route in stack.of("ApiGatewayV2::Route")]
         for path in filter(None, routes):
-            if not any(value.startswith("https://") and value.endswith(path) for value in values):
+            hosts = [f"https://{api.ref}.execute-api." for api in stack.of("ApiGatewayV2::Api")]
+            if stack.of("ApiGatewayV2::DomainName"):
+                hosts.append("https://")
+            if not any(value.startswith(tuple(hosts)) and value.endswith(path) for value in values):
                 yield "Outputs", f"do not tell the URL of {path}"
 
 

@@ -19,7 +19,9 @@ def queue_statements(stack, queue):
 
 def demands_tls(statement, arn):
     """Whether a statement refuses every action of everybody without TLS."""
-    keys = {key.lower(): value for key, value in mapping(statement.condition.get("Bool")).items()}
+    # Where the key is not there at all, `BoolIfExists` denies as well.
+    condition = statement.condition.get("Bool") or statement.condition.get("BoolIfExists")
+    keys = {key.lower(): value for key, value in mapping(condition).items()}
     return (
         statement.effect == "Deny"
         and statement.is_for_everybody()
@@ -55,7 +57,8 @@ def no_lockout(stack):
                 yield policy.id, f"is for {url}, the URL of no queue of this template"
         for statement in statements(policy.get("PolicyDocument")):
             for arn in statement.resources:
-                if not any(known[url].arn == arn for url in queues if url in known):
+                everything = arn == "*" and statement.effect == "Deny"
+                if not everything and not any(known[url].arn == arn for url in queues if url in known):
                     yield policy.id, f"statement {statement.id} is about {arn}, which is none of its queues"
 
 
@@ -74,10 +77,11 @@ def grants(stack):
             for action in statement.actions:
                 if "*" in action:
                     yield policy.id, f"statement {statement.id} allows {action}; name the action"
-    for resource in stack.of("SecretsManager::Secret", "DynamoDB::Table"):
-        for statement in statements(resource.get("ResourcePolicy", "PolicyDocument")):
-            if statement.allows and statement.is_for_everybody():
-                yield resource.id, "its resource policy lets everybody in"
+    for resource in stack.of("DynamoDB::Table", "KMS::Key", "Events::EventBusPolicy"):
+        document = resource.get("ResourcePolicy", "PolicyDocument") or resource.get("KeyPolicy") or {"Statement": resource.get("Statement")}
+        open_to_all = any(each.allows and each.is_for_everybody() and not pinned(each) for each in statements(document))
+        if open_to_all or resource.get("Principal") == "*":
+            yield resource.id, "its policy lets everybody in"
 
 
 def pinned(statement):

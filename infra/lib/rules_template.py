@@ -4,7 +4,7 @@ import re
 
 import scenarios
 from graph import is_ours
-from model import PSEUDO, conditions_in, items, mapping, references
+from model import NAME_PROPERTIES, PSEUDO, conditions_in, items, mapping, references
 from rules import rule
 
 # What is made only for others to use it.
@@ -120,6 +120,16 @@ def unused(stack):
         named = resource.raw_value("LogGroupName") is not None
         if not own and not alarmed and not named and is_ours(stack):
             yield resource.id, f"is an {resource.type} that nothing uses: something else was meant to"
+
+
+@rule("no two resources have the same name")
+def named_twice(stack):
+    seen = {}
+    for resource in stack.resources.values():
+        if resource.type in NAME_PROPERTIES and resource.raw_value(NAME_PROPERTIES[resource.type]) is not None:
+            first = seen.setdefault((resource.type, resource.name), resource)
+            if first is not resource:
+                yield resource.id, f"has the same {NAME_PROPERTIES[resource.type]} as {first.id}: {resource.name}"
 
 
 @rule("the expansion leaves nothing of SAM", once=True)

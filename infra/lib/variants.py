@@ -96,6 +96,7 @@ VARIANTS = [
     ("an ARN put together", put("WebhookRole/Policies/0/PolicyDocument/Statement/0/Resource", {"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${EventsQueue.QueueName}"})),
     ("one statement for two actions and an action as a list", put("WebhookRole/Policies/0/PolicyDocument/Statement/0/Action", ["sqs:SendMessage"])),
     ("TLS as a boolean", put("EventsQueuePolicy/PolicyDocument/Statement/0/Condition", {"Bool": {"aws:SecureTransport": False}})),
+    ("TLS by BoolIfExists, of everything", all_of(put("EventsQueuePolicy/PolicyDocument/Statement/0/Condition", {"BoolIfExists": {"aws:SecureTransport": "false"}}), put("EventsQueuePolicy/PolicyDocument/Statement/0/Resource", "*"))),
     ("everybody as AWS: *", put("EventsQueuePolicy/PolicyDocument/Statement/0/Principal", {"AWS": "*"})),
     ("a key of one's own", all_of(drop("EventsQueue/SqsManagedSseEnabled"), put("EventsQueue/KmsMasterKeyId", {"Fn::GetAtt": ["Key", "Arn"]}), resource("Key", "KMS::Key", _KEY, DeletionPolicy="Retain", UpdateReplacePolicy="Retain"), add("WebhookRole/Policies/0/PolicyDocument/Statement", _KEY_STATEMENT), add("ConsumerRole/Policies/0/PolicyDocument/Statement", _KEY_STATEMENT))),
     ("tracing", all_of(put("WebhookFunction/Tracing", "Active"), add("WebhookRole/Policies/0/PolicyDocument/Statement", _TRACE_STATEMENT))),
