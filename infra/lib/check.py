@@ -107,7 +107,11 @@ def own_rules(source, expanded, path, own):
     import rules
 
     written = rules.Written(source, expanded, os.path.abspath(path), own)
-    return [(judgement.rule.name, judgement.findings) for judgement in rules.judge(written)]
+    try:
+        judgements = rules.judge(written)
+    except Exception as error:
+        return [("the template can be filled in", [f"it is of a form that cannot be: {type(error).__name__}: {error}"])]
+    return [(judgement.rule.name, judgement.findings) for judgement in judgements]
 
 
 def report(results):

@@ -37,7 +37,9 @@ def cfn(expanded):
 
 def _where(match):
     path = [str(part) for part in getattr(match, "path", None) or []]
-    return path[1] + "." + ".".join(path[2:]) if len(path) > 2 and path[0] == "Resources" else ".".join(path) or "template"
+    return (
+        path[1] + "." + ".".join(path[2:]) if len(path) > 2 and path[0] == "Resources" else ".".join(path) or "template"
+    )
 
 
 def checkov(expanded):

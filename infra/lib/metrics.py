@@ -40,41 +40,81 @@ _FUNCTION = ({"FunctionName"}, {"FunctionName", "Resource"}, {"FunctionName", "R
 _API = ({"ApiId"}, {"ApiId", "Stage"}, {"ApiId", "Stage", "Method", "Resource"})
 _RULE = ({"RuleName"}, {"EventBusName", "RuleName"})
 OF_AWS = {
-    "AWS/SQS": _named(LEVEL, "ApproximateNumberOfMessagesVisible ApproximateNumberOfMessagesNotVisible ApproximateNumberOfMessagesDelayed ApproximateNumberOfGroupsWithInflightMessages ApproximateNumberOfNoisyGroups SentMessageSize", {"QueueName"})
-    | _named(AGE, "ApproximateAgeOfOldestMessage", {"QueueName"})
-    | _named(GOOD, "NumberOfMessagesSent NumberOfMessagesReceived NumberOfMessagesDeleted NumberOfEmptyReceives", {"QueueName"}),
-    "AWS/Lambda": _named(BAD, "Errors Throttles DeadLetterErrors DestinationDeliveryFailures ProvisionedConcurrencySpilloverInvocations AsyncEventsDropped RecursiveInvocationsDropped", *_FUNCTION)
-    | _named(GOOD, "Invocations AsyncEventsReceived", *_FUNCTION)
-    | _named(AGE, "IteratorAge AsyncEventAge OffsetLag", *_FUNCTION)
-    | _named(TIME, "Duration PostRuntimeExtensionsDuration", *_FUNCTION)
-    | _named(LEVEL, "ConcurrentExecutions ProvisionedConcurrencyUtilization", *_FUNCTION, set())
-    | _named(LEVEL, "UnreservedConcurrentExecutions ClaimedAccountConcurrency", set()),
-    "AWS/ApiGateway": _named(BAD, "4xx 5xx", *_API)
-    | _named(GOOD, "Count DataProcessed", *_API)
-    | _named(TIME, "Latency IntegrationLatency", *_API),
-    "AWS/DynamoDB": _named(BAD, "ReadThrottleEvents WriteThrottleEvents", _TABLE, _INDEX)
-    | _named(BAD, "ThrottledRequests SystemErrors", _OPERATION)
-    | _named(BAD, "ConditionalCheckFailedRequests TransactionConflict", _TABLE)
-    | _named(BAD, "UserErrors", set())
-    | _named(GOOD, "ConsumedReadCapacityUnits ConsumedWriteCapacityUnits", _TABLE, _INDEX)
-    | _named(GOOD, "TimeToLiveDeletedItemCount", _TABLE)
-    | _named(GOOD, "ReturnedItemCount", _OPERATION)
-    | _named(TIME, "SuccessfulRequestLatency", _OPERATION)
-    | _named(LEVEL, "AccountMaxReads AccountMaxWrites AccountProvisionedReadCapacityUtilization", set()),
-    "AWS/Events": _named(BAD, "FailedInvocations ThrottledRules InvocationsSentToDlq InvocationsFailedToBeSentToDlq", *_RULE)
-    | _named(GOOD, "Invocations InvocationAttempts SuccessfulInvocationAttempts TriggeredRules MatchedEvents", *_RULE)
-    | _named(TIME, "IngestionToInvocationStartLatency IngestionToInvocationSuccessLatency", *_RULE),
-    "AWS/SNS": _named(BAD, "NumberOfNotificationsFailed", {"TopicName"})
-    | _named(GOOD, "NumberOfMessagesPublished NumberOfNotificationsDelivered", {"TopicName"}),
+    "AWS/SQS": (
+        _named(
+            LEVEL,
+            "ApproximateNumberOfMessagesVisible ApproximateNumberOfMessagesNotVisible"
+            " ApproximateNumberOfMessagesDelayed ApproximateNumberOfGroupsWithInflightMessages"
+            " ApproximateNumberOfNoisyGroups SentMessageSize",
+            {"QueueName"},
+        )
+        | _named(AGE, "ApproximateAgeOfOldestMessage", {"QueueName"})
+        | _named(
+            GOOD,
+            "NumberOfMessagesSent NumberOfMessagesReceived NumberOfMessagesDeleted NumberOfEmptyReceives",
+            {"QueueName"},
+        )
+    ),
+    "AWS/Lambda": (
+        _named(
+            BAD,
+            "Errors Throttles DeadLetterErrors DestinationDeliveryFailures ProvisionedConcurrencySpilloverInvocations"
+            " AsyncEventsDropped RecursiveInvocationsDropped",
+            *_FUNCTION,
+        )
+        | _named(GOOD, "Invocations AsyncEventsReceived", *_FUNCTION)
+        | _named(AGE, "IteratorAge AsyncEventAge OffsetLag", *_FUNCTION)
+        | _named(TIME, "Duration PostRuntimeExtensionsDuration", *_FUNCTION)
+        | _named(LEVEL, "ConcurrentExecutions ProvisionedConcurrencyUtilization", *_FUNCTION, set())
+        | _named(LEVEL, "UnreservedConcurrentExecutions ClaimedAccountConcurrency", set())
+    ),
+    "AWS/ApiGateway": (
+        _named(BAD, "4xx 5xx", *_API)
+        | _named(GOOD, "Count DataProcessed", *_API)
+        | _named(TIME, "Latency IntegrationLatency", *_API)
+    ),
+    "AWS/DynamoDB": (
+        _named(BAD, "ReadThrottleEvents WriteThrottleEvents", _TABLE, _INDEX)
+        | _named(BAD, "ThrottledRequests SystemErrors", _OPERATION)
+        | _named(BAD, "ConditionalCheckFailedRequests TransactionConflict", _TABLE)
+        | _named(BAD, "UserErrors", set())
+        | _named(GOOD, "ConsumedReadCapacityUnits ConsumedWriteCapacityUnits", _TABLE, _INDEX)
+        | _named(GOOD, "TimeToLiveDeletedItemCount", _TABLE)
+        | _named(GOOD, "ReturnedItemCount", _OPERATION)
+        | _named(TIME, "SuccessfulRequestLatency", _OPERATION)
+        | _named(LEVEL, "AccountMaxReads AccountMaxWrites AccountProvisionedReadCapacityUtilization", set())
+    ),
+    "AWS/Events": (
+        _named(BAD, "FailedInvocations ThrottledRules InvocationsSentToDlq InvocationsFailedToBeSentToDlq", *_RULE)
+        | _named(
+            GOOD, "Invocations InvocationAttempts SuccessfulInvocationAttempts TriggeredRules MatchedEvents", *_RULE
+        )
+        | _named(TIME, "IngestionToInvocationStartLatency IngestionToInvocationSuccessLatency", *_RULE)
+    ),
+    "AWS/SNS": (
+        _named(BAD, "NumberOfNotificationsFailed", {"TopicName"})
+        | _named(GOOD, "NumberOfMessagesPublished NumberOfNotificationsDelivered", {"TopicName"})
+    ),
 }
 # Services that this project has no use for; their metrics are not judged.
 OTHERS = set(
-    "AWS/ApplicationELB AWS/Billing AWS/CertificateManager AWS/CloudFront AWS/CodeBuild AWS/EBS AWS/EC2 AWS/ECS AWS/ES AWS/KMS "
-    "AWS/Kinesis AWS/Logs AWS/NetworkELB AWS/RDS AWS/Route53 AWS/S3 AWS/SES AWS/States AWS/Usage AWS/WAFV2 AWS/X-Ray".split()
+    "AWS/ApplicationELB AWS/Billing AWS/CertificateManager AWS/CloudFront AWS/CodeBuild AWS/EBS AWS/EC2 AWS/ECS AWS/ES"
+    " AWS/KMS AWS/Kinesis AWS/Logs AWS/NetworkELB AWS/RDS AWS/Route53 AWS/S3 AWS/SES AWS/States AWS/Usage AWS/WAFV2"
+    " AWS/X-Ray".split()
 )
 OWN = "billhook"
 # Of what this project counts: what is welcome. The rest is bad where it is watched.
-_WELCOME = {"AccessChanged", "AccessGranted", "AccessRevoked", "Applied", "Duplicate", "Enqueued", "Ignored", "Stale", "StripeEvents"}
+_WELCOME = {
+    "AccessChanged",
+    "AccessGranted",
+    "AccessRevoked",
+    "Applied",
+    "Duplicate",
+    "Enqueued",
+    "Ignored",
+    "Stale",
+    "StripeEvents",
+}
 
 
 @functools.cache
@@ -114,7 +154,9 @@ def problems(stack, namespace, name, dimensions):
         return
     if frozenset(dimensions) not in metric.dimensions:
         known = " or ".join("{" + ", ".join(sorted(each)) + "}" for each in metric.dimensions)
-        yield f"{namespace} keeps {name} by {known}, not by {{{', '.join(sorted(dimensions))}}}: it would never have data"
+        yield (
+            f"{namespace} keeps {name} by {known}, not by {{{', '.join(sorted(dimensions))}}}: it would never have data"
+        )
     yield from _wrong_values(stack, namespace, dimensions)
 
 

@@ -12,6 +12,8 @@ import re
 
 REGION, ACCOUNT, STACK_NAME = "eu-central-1", "111122223333", "stack"
 NO_VALUE = object()
+# The label of the stack that is made of the defaults.
+DEFAULTS = "the defaults"
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::NoValue": NO_VALUE,
@@ -224,6 +226,11 @@ class Stack:
             if isinstance(output, dict) and self.holds(output.get("Condition"))
         }
 
+    @property
+    def is_default(self):
+        """Whether the parameters are the defaults. What is unwise there may be right for who asks for it."""
+        return self.label == DEFAULTS
+
     def of(self, *types):
         """The resources of these types. Short names are of AWS: `SQS::Queue`."""
         wanted = {f"AWS::{kind}" for kind in types}
@@ -252,7 +259,7 @@ class Stack:
     def _truth(self, value):
         if not isinstance(value, dict) or len(value) != 1:
             return truth(value) is not False
-        (function, argument), = value.items()
+        ((function, argument),) = value.items()
         if function == "Fn::Equals":
             sides = items(self.value(argument))
             return len(sides) == 2 and str(sides[0]) == str(sides[1])
@@ -278,7 +285,7 @@ class Stack:
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
-            (function, argument), = value.items()
+            ((function, argument),) = value.items()
             if function == "Ref":
                 return self._ref(argument)
             if function.startswith("Fn::"):

@@ -11,7 +11,6 @@ from graph import dead_letter_queues, is_ours, main_queues
 from metrics import AGE, BAD, GOOD, LEVEL, TIME
 from model import items, mapping, number, truth
 from rules import rule
-from rules_functions import is_default
 from rules_queues import retention, timeout
 
 ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
@@ -26,7 +25,8 @@ UNITS = {
     "Latency": "Milliseconds",
     "SuccessfulRequestLatency": "Milliseconds",
 }
-FUNCTIONS = {"FILL", "SUM", "MAX", "MIN", "AVG", "IF", "RATE", "ABS", "METRICS", "REPEAT", "LINEAR", "AND", "OR", "DIFF", "PERIOD", "m"}
+# What is no metric in an expression.
+FUNCTIONS = set("FILL SUM MAX MIN AVG IF RATE ABS METRICS REPEAT LINEAR AND OR DIFF PERIOD m".split())
 
 
 class Watched:
@@ -44,13 +44,25 @@ def watched(alarm):
     """The metrics that an alarm watches."""
     if alarm.get("MetricName") is not None or alarm.get("Metrics") is None:
         statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
-        return [Watched(alarm.get("Namespace"), alarm.get("MetricName"), alarm.get("Dimensions"), statistic, alarm.get("Period"))]
+        return [
+            Watched(
+                alarm.get("Namespace"), alarm.get("MetricName"), alarm.get("Dimensions"), statistic, alarm.get("Period")
+            )
+        ]
     found = []
     for query in map(mapping, items(alarm.get("Metrics"))):
         stat = mapping(query.get("MetricStat"))
         metric = mapping(stat.get("Metric"))
         if stat:
-            found.append(Watched(metric.get("Namespace"), metric.get("MetricName"), metric.get("Dimensions"), stat.get("Stat"), stat.get("Period")))
+            found.append(
+                Watched(
+                    metric.get("Namespace"),
+                    metric.get("MetricName"),
+                    metric.get("Dimensions"),
+                    stat.get("Stat"),
+                    stat.get("Period"),
+                )
+            )
     return found
 
 
@@ -82,10 +94,20 @@ def exists(stack):
         main = {queue.name for queue in main_queues(stack)}
         for each in watched(alarm):
             queue = each.dimensions.get("QueueName")
-            if each.name == "ApproximateNumberOfMessagesVisible" and queue in main and number(alarm.get("Threshold")) == 0:
-                yield alarm.id, f"goes off for each message that waits in {queue}, where messages belong; watch the dead-letter queue"
+            if (
+                each.name == "ApproximateNumberOfMessagesVisible"
+                and queue in main
+                and number(alarm.get("Threshold")) == 0
+            ):
+                yield alarm.id, (
+                    f"goes off for each message that waits in {queue}, where messages belong; watch the dead-letter"
+                    " queue"
+                )
             if each.name == "ApproximateAgeOfOldestMessage" and queue in queues - main:
-                yield alarm.id, "watches the age of dead letters, which wait for somebody; watch the age in the queue itself"
+                yield (
+                    alarm.id,
+                    "watches the age of dead letters, which wait for somebody; watch the age in the queue itself",
+                )
 
 
 @rule("alarms use the statistic that suits the metric")
@@ -102,18 +124,27 @@ def statistics(stack):
             elif each.kind in (LEVEL, AGE) and statistic != "Maximum":
                 yield alarm.id, f"the statistic of {each.name} is {statistic}, which hides a peak; use Maximum"
             elif each.kind == TIME and statistic != "Maximum" and not (percentile and float(percentile.group(1)) >= 90):
-                yield alarm.id, f"the statistic of {each.name} is {statistic}, which hides the slow ones; use ExtendedStatistic p99"
+                yield alarm.id, (
+                    f"the statistic of {each.name} is {statistic}, which hides the slow ones; use"
+                    " ExtendedStatistic p99"
+                )
 
 
 @rule("alarms look for the unit that the metric has")
 def units(stack):
     for alarm in stack.of("CloudWatch::Alarm"):
         for name, unit in [(each.name, alarm.get("Unit")) for each in watched(alarm)] + [
-            (mapping(mapping(query.get("MetricStat")).get("Metric")).get("MetricName"), mapping(query.get("MetricStat")).get("Unit"))
+            (
+                mapping(mapping(query.get("MetricStat")).get("Metric")).get("MetricName"),
+                mapping(query.get("MetricStat")).get("Unit"),
+            )
             for query in map(mapping, items(alarm.get("Metrics")))
         ]:
             if unit not in (None, UNITS.get(name, "Count")):
-                yield alarm.id, f"looks for {name} in {unit}, but it is in {UNITS.get(name, 'Count')}: there are no data"
+                yield (
+                    alarm.id,
+                    f"looks for {name} in {unit}, but it is in {UNITS.get(name, 'Count')}: there are no data",
+                )
         if alarm.get("EvaluateLowSampleCountPercentile") == "ignore":
             yield alarm.id, "EvaluateLowSampleCountPercentile is ignore: with few events it never goes off"
 
@@ -127,15 +158,23 @@ def direction(stack):
             continue
         if is_silence(alarm):
             if missing != "breaching":
-                yield alarm.id, f"TreatMissingData is {missing}; where nothing comes there are no data, so it must be breaching"
+                yield (
+                    alarm.id,
+                    f"TreatMissingData is {missing}; where nothing comes there are no data, so it must be breaching",
+                )
             if limit is None or limit < 0 or operator == "LessThanThreshold" and limit == 0:
                 yield alarm.id, f"goes off below {limit}, which never is"
             continue
         if operator not in ABOVE:
             yield alarm.id, f"ComparisonOperator is {operator}: it goes off while all is well, and not when it is not"
         if missing != "notBreaching" and (is_ours(stack) or missing == "breaching"):
-            yield alarm.id, f"TreatMissingData is {missing}; no data means that nothing happened, so it must be notBreaching"
-        if alarm.get("ThresholdMetricId") is None and (limit is None or limit < 0 or operator == ABOVE[1] and limit == 0):
+            yield (
+                alarm.id,
+                f"TreatMissingData is {missing}; no data means that nothing happened, so it must be notBreaching",
+            )
+        if alarm.get("ThresholdMetricId") is None and (
+            limit is None or limit < 0 or operator == ABOVE[1] and limit == 0
+        ):
             yield alarm.id, f"Threshold is {alarm.get('Threshold')} with {operator}: it is always on"
 
 
@@ -146,7 +185,9 @@ def thresholds(stack):
         if limit is None or is_silence(alarm):
             continue
         for each in watched(alarm):
-            yield from ((alarm.id, problem) for problem in too_high(stack, each, limit, alarm.get("ComparisonOperator")))
+            yield from (
+                (alarm.id, problem) for problem in too_high(stack, each, limit, alarm.get("ComparisonOperator"))
+            )
 
 
 def too_high(stack, each, limit, operator):
@@ -161,7 +202,7 @@ def too_high(stack, each, limit, operator):
     if each.kind == BAD and first > 100 and each.name != "4xx":
         yield f"Threshold is {limit}: nobody hears of the first hundred {each.name}"
     if each.name == "ApproximateAgeOfOldestMessage" and queue:
-        if limit > 3600 and is_default(stack) or limit >= (retention(queue) or 0):
+        if limit > 3600 and stack.is_default or limit >= (retention(queue) or 0):
             yield f"Threshold is {limit} s: events wait longer than an hour unseen"
         elif limit < 60:
             yield f"Threshold is {limit} s: a single retry sets it off"
@@ -190,9 +231,12 @@ def periods(stack):
         if needed > evaluated or needed < 1:
             yield alarm.id, f"DatapointsToAlarm {needed} must be from 1 to EvaluationPeriods, {evaluated}"
         if period * evaluated > (604800 if period >= 3600 else 86400):
-            yield alarm.id, f"looks at {period * evaluated} s; CloudWatch takes a day, or seven with periods of an hour and more"
+            yield (
+                alarm.id,
+                f"looks at {period * evaluated} s; CloudWatch takes a day, or seven with periods of an hour and more",
+            )
         if is_silence(alarm):
-            if is_default(stack) and period * evaluated < 3600:
+            if stack.is_default and period * evaluated < 3600:
                 yield alarm.id, f"tells of silence after {period * evaluated} s, too soon for a quiet hour"
         elif kinds(alarm) and period * needed > 1800:
             yield alarm.id, f"must be bad for {period * needed} s before it goes off: too late"
@@ -215,7 +259,9 @@ def expressions(stack):
                 yield alarm.id, f"the Id {id} must begin with a small letter, and be there once"
         used = set()
         for query in queries:
-            names = set(re.findall(r"\b[A-Za-z_]\w*", re.sub(r"""'[^']*'|"[^"]*\"""", "", str(query.get("Expression", "")))))
+            names = set(
+                re.findall(r"\b[A-Za-z_]\w*", re.sub(r"""'[^']*'|"[^"]*\"""", "", str(query.get("Expression", ""))))
+            )
             if "METRICS" in names:
                 used |= set(ids)
             for name in sorted(names - FUNCTIONS - set(ids)):

@@ -5,9 +5,8 @@ import re
 
 from graph import is_ours, program, target
 from iam import arn_matches
-from model import ACCOUNT, REGION, items, mapping, number, truth
+from model import ACCOUNT, REGION, mapping, number, truth
 from rules import rule
-from rules_functions import is_default
 from rules_queues import timeout
 
 # The paths that the webhook answers; for each the variable of the secret that it needs.
@@ -43,7 +42,10 @@ def routes(stack):
         if api is None:
             yield route.id, f"ApiId {route.get('ApiId')} is no API of this template"
         if integration is None:
-            yield route.id, f"Target {route.get('Target')} is no integration of this template; use integrations/<its Ref>"
+            yield (
+                route.id,
+                f"Target {route.get('Target')} is no integration of this template; use integrations/<its Ref>",
+            )
         elif integration.get("ApiId") != route.get("ApiId"):
             yield route.id, f"leads to {integration.id} of another API"
     for each in stack.of("ApiGatewayV2::Stage", "ApiGatewayV2::Integration"):
@@ -67,7 +69,10 @@ def paths(stack):
         for route in stack.of("ApiGatewayV2::Route"):
             method, _, path = str(route.get("RouteKey")).partition(" ")
             if method != "POST" or path not in PATHS:
-                yield route.id, f"RouteKey is {route.get('RouteKey')}; the webhook answers POST on {' and '.join(PATHS)}"
+                yield (
+                    route.id,
+                    f"RouteKey is {route.get('RouteKey')}; the webhook answers POST on {' and '.join(PATHS)}",
+                )
             elif not function.get("Environment", "Variables", PATHS[path]):
                 yield route.id, f"is there, but {function.id} has no {PATHS[path]}: everything on it is answered 500"
             if route not in routes:
@@ -80,10 +85,17 @@ def paths(stack):
 @rule("routes ask for no credentials that the senders do not have")
 def open_routes(stack):
     for route in stack.of("ApiGatewayV2::Route"):
-        asks = route.get("AuthorizationType") not in (None, "NONE") or route.get("AuthorizerId") or truth(route.get("ApiKeyRequired"))
+        asks = (
+            route.get("AuthorizationType") not in (None, "NONE")
+            or route.get("AuthorizerId")
+            or truth(route.get("ApiKeyRequired"))
+        )
         function, _ = function_of(stack, route)
         if asks and function and program(function) == "webhook":
-            yield route.id, "asks for credentials, which Stripe cannot present: every delivery is refused; the signature is what counts"
+            yield route.id, (
+                "asks for credentials, which Stripe cannot present: every delivery is refused; the signature is"
+                " what counts"
+            )
     for api in stack.of("ApiGatewayV2::Api"):
         domains = stack.of("ApiGatewayV2::ApiMapping")
         if truth(api.get("DisableExecuteApiEndpoint")) and not domains:
@@ -120,8 +132,8 @@ def integrations(stack):
             yield each.id, f"TimeoutInMillis is {limit}; an HTTP API takes 50 to 30000"
         elif function and limit <= 1000 * (timeout(function) or 0):
             yield each.id, (
-                f"TimeoutInMillis is {limit}, not above the {timeout(function)} s of {function.id}: the API gives up while "
-                "the function goes on, and its timeouts are not counted as its errors"
+                f"TimeoutInMillis is {limit}, not above the {timeout(function)} s of {function.id}: the API gives"
+                " up while the function goes on, and its timeouts are not counted as its errors"
             )
 
 
@@ -133,10 +145,12 @@ def permissions(stack):
         stages = [stage.ref for stage in stack.of("ApiGatewayV2::Stage") if stage.get("ApiId") == route.get("ApiId")]
         for stage in stages if function else []:
             arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{route.get('ApiId')}/{stage}/{method}{path}"
-            if not any(lets_in(stack, permission, function, alias, arn) for permission in stack.of("Lambda::Permission")):
+            if not any(
+                lets_in(stack, permission, function, alias, arn) for permission in stack.of("Lambda::Permission")
+            ):
                 yield route.id, (
-                    f"no permission lets apigateway.amazonaws.com invoke {(alias or function).id} from {arn}: every request "
-                    "is answered 500"
+                    f"no permission lets apigateway.amazonaws.com invoke {(alias or function).id} from {arn}: every"
+                    " request is answered 500"
                 )
     for permission in stack.of("Lambda::Permission"):
         api = str(permission.get("SourceArn")).partition(":execute-api:")[2]
@@ -145,7 +159,10 @@ def permissions(stack):
             if rest.split("/")[0] not in {each.ref for each in stack.of("ApiGatewayV2::Api", "ApiGateway::RestApi")}:
                 yield permission.id, f"SourceArn is {permission.get('SourceArn')}, of no API of this template"
             elif is_ours(stack) and "/webhooks" not in rest:
-                yield permission.id, f"SourceArn is {permission.get('SourceArn')}, wider than the routes under /webhooks"
+                yield (
+                    permission.id,
+                    f"SourceArn is {permission.get('SourceArn')}, wider than the routes under /webhooks",
+                )
         if target(stack, permission.get("FunctionName"))[0] is None:
             yield permission.id, f"FunctionName {permission.get('FunctionName')} is no function of this template"
         elif is_ours(stack) and permission.get("Principal") != "apigateway.amazonaws.com":
@@ -184,10 +201,15 @@ def stages(stack):
                 if limit is None and (index or not is_ours(stack)):
                     continue
                 if limit is None or number(limit) is None or number(limit) <= 0:
-                    yield stage.id, f"{key} is {limit}: it must be a number above 0, else the account's limit is all there is, or nothing passes"
-                elif is_default(stack) and number(limit) < 10:
+                    yield stage.id, (
+                        f"{key} is {limit}: it must be a number above 0, else the account's limit is all there is,"
+                        " or nothing passes"
+                    )
+                elif stack.is_default and number(limit) < 10:
                     yield stage.id, f"{key} is {limit} by default: a burst of Stripe's is refused with 429"
-        group = stack.by("Logs::LogGroup", str(stage.get("AccessLogSettings", "DestinationArn")).removesuffix(":*") + ":*", "arn")
+        group = stack.by(
+            "Logs::LogGroup", str(stage.get("AccessLogSettings", "DestinationArn")).removesuffix(":*") + ":*", "arn"
+        )
         if group is None:
             yield stage.id, "has no AccessLogSettings with a log group of this template: nobody can tell who called"
         yield from ((stage.id, problem) for problem in format_problems(stage.get("AccessLogSettings", "Format")))
@@ -220,7 +242,11 @@ def url(stack):
         api, region, suffix, path = found.groups()
         stage = next((each for each in stack.of("ApiGatewayV2::Stage") if each.get("ApiId") == api), None)
         prefix = "" if stage is None or stage.ref == "$default" else f"/{stage.ref}"
-        known = [prefix + str(route.get("RouteKey")).partition(" ")[2] for route in stack.of("ApiGatewayV2::Route") if route.get("ApiId") == api]
+        known = [
+            prefix + str(route.get("RouteKey")).partition(" ")[2]
+            for route in stack.of("ApiGatewayV2::Route")
+            if route.get("ApiId") == api
+        ]
         if not stack.by("ApiGatewayV2::Api", api):
             yield name, f"{value} is the address of no API of this template"
         elif region != REGION or suffix != "amazonaws.com" or known and (path or "") not in known:

@@ -33,8 +33,7 @@ def seen(stack, silence=False):
 def is_watched(stack, namespace, names, **dimensions):
     """Whether an alarm watches one of these metrics with these dimensions."""
     return any(
-        namespace == own and name in names and dimensions.items() <= found.items()
-        for own, name, found in seen(stack)
+        namespace == own and name in names and dimensions.items() <= found.items() for own, name, found in seen(stack)
     )
 
 
@@ -47,14 +46,20 @@ def applies(stack):
 def dead_letters(stack):
     for queue in dead_letter_queues(stack) if applies(stack) else ():
         if not is_watched(stack, "AWS/SQS", {"ApproximateNumberOfMessagesVisible"}, QueueName=queue.name):
-            yield queue.id, "no alarm watches its ApproximateNumberOfMessagesVisible: what is set aside there expires unseen"
+            yield (
+                queue.id,
+                "no alarm watches its ApproximateNumberOfMessagesVisible: what is set aside there expires unseen",
+            )
 
 
 @rule("every queue that feeds a function has an alarm on its age")
 def queue_age(stack):
     for queue in main_queues(stack) if is_ours(stack) else ():
         if not is_watched(stack, "AWS/SQS", {"ApproximateAgeOfOldestMessage"}, QueueName=queue.name):
-            yield queue.id, "no alarm watches its ApproximateAgeOfOldestMessage: a consumer that does not run goes unseen"
+            yield (
+                queue.id,
+                "no alarm watches its ApproximateAgeOfOldestMessage: a consumer that does not run goes unseen",
+            )
 
 
 @rule("every function has alarms on errors and throttles")
@@ -89,8 +94,13 @@ def tables(stack):
                 yield table.id, f"no alarm watches its {metric}"
         for index in items(table.get("GlobalSecondaryIndexes")):
             name = mapping(index).get("IndexName")
-            if not is_watched(stack, "AWS/DynamoDB", {"WriteThrottleEvents"}, TableName=table.name, GlobalSecondaryIndexName=name):
-                yield table.id, f"no alarm watches the WriteThrottleEvents of its index {name}, which hold up the table's writes"
+            if not is_watched(
+                stack, "AWS/DynamoDB", {"WriteThrottleEvents"}, TableName=table.name, GlobalSecondaryIndexName=name
+            ):
+                yield (
+                    table.id,
+                    f"no alarm watches the WriteThrottleEvents of its index {name}, which hold up the table's writes",
+                )
 
 
 @rule("every rule has an alarm on what it cannot deliver")
@@ -106,7 +116,8 @@ def own(stack):
         for metric, reason in OWN.get(name, ()):
             dimensions = {"Reason": reason} if reason else {}
             whole = not reason and any(
-                own == "billhook" and found_name == metric and set(found) == {"Stack"} for own, found_name, found in seen(stack)
+                own == "billhook" and found_name == metric and set(found) == {"Stack"}
+                for own, found_name, found in seen(stack)
             )
             if not whole and not (reason and is_watched(stack, "billhook", {metric}, **dimensions)):
                 yield function.id, f"no alarm watches {metric}" + (f" with the reason {reason}" if reason else "")
@@ -116,9 +127,14 @@ def own(stack):
 def silence(stack):
     for function, name in programs(stack):
         live = function.get("Environment", "Variables", "STRIPE_MODE") == "live"
-        if name == "consumer" and live and ("billhook", "StripeEvents") not in {(own, metric) for own, metric, _ in seen(stack, silence=True)}:
+        if (
+            name == "consumer"
+            and live
+            and ("billhook", "StripeEvents") not in {(own, metric) for own, metric, _ in seen(stack, silence=True)}
+        ):
             yield function.id, (
-                "in live mode no alarm goes off when StripeEvents stay away: that Stripe has disabled the endpoint goes unseen"
+                "in live mode no alarm goes off when StripeEvents stay away: that Stripe has disabled the endpoint"
+                " goes unseen"
             )
 
 

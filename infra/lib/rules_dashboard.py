@@ -7,7 +7,9 @@ import metrics
 from model import REGION, items, mapping
 from rules import rule
 
-STATISTIC = re.compile(r"Sum|Average|Minimum|Maximum|SampleCount|IQM|(p|tm|wm|tc|ts)\d{1,2}(\.\d+)?|p100|(TM|WM|PR|TC|TS)\(.*\)")
+STATISTIC = re.compile(
+    r"Sum|Average|Minimum|Maximum|SampleCount|IQM|(p|tm|wm|tc|ts)\d{1,2}(\.\d+)?|p100|(TM|WM|PR|TC|TS)\(.*\)"
+)
 
 
 @rule("dashboards are JSON, with widgets")
@@ -22,7 +24,12 @@ def readable(stack):
             if mapping(widget).get("type") not in ("alarm", "custom", "explorer", "log", "metric", "text"):
                 yield dashboard.id, f"a widget's type is {mapping(widget).get('type')}"
             x, width = (mapping(widget).get(key, default) for key, default in (("x", 0), ("width", 6)))
-            if not all(isinstance(each, int) for each in (x, width)) or not 0 <= x <= 23 or not 1 <= width <= 24 or x + width > 24:
+            if (
+                not all(isinstance(each, int) for each in (x, width))
+                or not 0 <= x <= 23
+                or not 1 <= width <= 24
+                or x + width > 24
+            ):
                 yield dashboard.id, f"a widget at x {x} is {width} wide; there are 24 columns"
 
 
@@ -39,7 +46,10 @@ def shown(stack):
             period = properties.get("period", 60)
             if not isinstance(period, int) or period <= 0 or period % 60 and period not in (1, 5, 10, 20, 30):
                 yield dashboard.id, f"{title!r} has the period {period}"
-            for options in [properties, *(part for line in lines(properties) for part in line if isinstance(part, dict))]:
+            for options in [
+                properties,
+                *(part for line in lines(properties) for part in line if isinstance(part, dict)),
+            ]:
                 if not STATISTIC.fullmatch(str(options.get("stat", "Sum"))):
                     yield dashboard.id, f"{title!r} has the statistic {options['stat']}, which there is not"
             for line in lines(properties):

@@ -6,7 +6,6 @@ from model import ACCOUNT, REGION, items, mapping, truth
 from rules import rule
 from rules_alarms import watched
 
-
 # IAM asks for the first two on the function, for the last on what it is provisioned for.
 ON_FUNCTION, ON_ALIAS = ("lambda:GetAlias", "lambda:UpdateAlias"), ("lambda:GetProvisionedConcurrencyConfig",)
 
@@ -30,9 +29,14 @@ def gradual(stack):
     for function in stack.of("Lambda::Function"):
         if program(function) not in ("webhook", "consumer"):
             continue
-        config = str(reached[function.id].get("DeploymentConfigName")) if function.id in reached else "no deployment group"
+        config = (
+            str(reached[function.id].get("DeploymentConfigName")) if function.id in reached else "no deployment group"
+        )
         if "live" in modes and not any(word in config for word in ("Canary", "Linear")):
-            yield function.id, f"is deployed by {config} in live mode: a bad version gets all events at once; use Canary or Linear"
+            yield (
+                function.id,
+                f"is deployed by {config} in live mode: a bad version gets all events at once; use Canary or Linear",
+            )
 
 
 @rule("a deployment goes back when the function's errors or its end result tell so")
@@ -45,7 +49,10 @@ def rollback(stack):
         seen = [each for alarm in alarms if alarm for each in watched(alarm)]
         if not any(each.name == "Errors" and each.dimensions.get("FunctionName") == function.name for each in seen):
             yield group.id, f"does not go back on an alarm on {function.id}'s Errors: a version that crashes stays"
-        if truth(group.get("AlarmConfiguration", "Enabled")) is not True or truth(group.get("AutoRollbackConfiguration", "Enabled")) is not True:
+        if (
+            truth(group.get("AlarmConfiguration", "Enabled")) is not True
+            or truth(group.get("AutoRollbackConfiguration", "Enabled")) is not True
+        ):
             yield group.id, "does not go back by itself"
         if truth(group.get("AlarmConfiguration", "IgnorePollAlarmFailure")):
             yield group.id, "goes on when the alarms cannot be read"
@@ -54,11 +61,19 @@ def rollback(stack):
 @rule("deployments may shift traffic and see the alarms, and nothing else")
 def role(stack):
     for role_ in stack.of("IAM::Role"):
-        groups = [(group, alias, function) for group, alias, function in deployments(stack) if group.get("ServiceRoleArn") == role_.arn]
+        groups = [
+            (group, alias, function)
+            for group, alias, function in deployments(stack)
+            if group.get("ServiceRoleArn") == role_.arn
+        ]
         granted = role_statements(stack, role_)
         needed = {(action, function.arn) for _, _, function in groups for action in ON_FUNCTION}
         needed |= {(action, alias.ref) for _, alias, _ in groups for action in ON_ALIAS}
-        alarms = {f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{mapping(item).get('Name')}" for group, _, _ in groups for item in items(group.get("AlarmConfiguration", "Alarms"))}
+        alarms = {
+            f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{mapping(item).get('Name')}"
+            for group, _, _ in groups
+            for item in items(group.get("AlarmConfiguration", "Alarms"))
+        }
         if not groups or not is_ours(stack):
             continue
         for action, arn in sorted(needed):
@@ -75,4 +90,7 @@ def role(stack):
                     )
                     of_alarms = action == "cloudwatch:DescribeAlarms" and resource.endswith((":alarm:*", *alarms))
                     if not of_lambda and not of_alarms:
-                        yield role_.id, f"statement {each.id} allows {action} on {resource}, which a deployment does not need"
+                        yield (
+                            role_.id,
+                            f"statement {each.id} allows {action} on {resource}, which a deployment does not need",
+                        )

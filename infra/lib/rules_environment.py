@@ -39,9 +39,15 @@ def names(stack):
             else:
                 yield function.id, f"is given {variable}, which the {name} does not read (see its config.rs)"
         if not given.get("STACK_NAME") or given["STACK_NAME"] != STACK_NAME:
-            yield function.id, f"STACK_NAME is {given.get('STACK_NAME')}: the alarms watch metrics under AWS::StackName and would see none"
+            yield function.id, (
+                f"STACK_NAME is {given.get('STACK_NAME')}: the alarms watch metrics under AWS::StackName and would"
+                " see none"
+            )
         if name == "webhook" and not given.get("STRIPE_WEBHOOK_SECRET_ARN"):
-            yield function.id, "lacks the variable STRIPE_WEBHOOK_SECRET_ARN: every delivery of Stripe's is answered 500"
+            yield (
+                function.id,
+                "lacks the variable STRIPE_WEBHOOK_SECRET_ARN: every delivery of Stripe's is answered 500",
+            )
 
 
 @rule("variables hold what the code expects of them")
@@ -50,22 +56,35 @@ def kinds(stack):
         given = environment(function)
         for variable, value in given.items():
             bounds = NUMBERS.get(variable)
-            if bounds and value != "" and not (isinstance(number(value), int) and bounds[0] <= number(value) <= bounds[1]):
+            if (
+                bounds
+                and value != ""
+                and not (isinstance(number(value), int) and bounds[0] <= number(value) <= bounds[1])
+            ):
                 why = "; a dead letter waits up to 14 days and Stripe resends for 30" if bounds[0] == 45 else ""
-                yield function.id, f"{variable} is {value}; it must be a whole number from {bounds[0]} to {bounds[1]}{why}"
+                yield (
+                    function.id,
+                    f"{variable} is {value}; it must be a whole number from {bounds[0]} to {bounds[1]}{why}",
+                )
             if variable in WORDS and value not in WORDS[variable]:
                 yield function.id, f"{variable} is {value}; it must be one of {', '.join(sorted(WORDS[variable]))}"
         address = given.get("STRIPE_API_URL")
         if address not in (None, "https://api.stripe.com"):
             yield function.id, f"STRIPE_API_URL is {address}, which would be sent the API key; leave it out"
         tolerance = number(given.get("SIGNATURE_TOLERANCE_SECS"))
-        if stack.label == "the defaults" and tolerance is not None and not 30 <= tolerance <= TOLERANCE_MAX:
-            yield function.id, f"SIGNATURE_TOLERANCE_SECS is {tolerance} by default: a clock's drift refuses events, or a captured request can be replayed for long; Stripe's libraries use 300"
+        if stack.is_default and tolerance is not None and not 30 <= tolerance <= TOLERANCE_MAX:
+            yield function.id, (
+                f"SIGNATURE_TOLERANCE_SECS is {tolerance} by default: a clock's drift refuses events, or a captured"
+                " request can be replayed for long; Stripe's libraries use 300"
+            )
         for variable in (key for key in given if key.endswith("_SECRET_ARN")):
             if not stack.by("SecretsManager::Secret", given[variable]):
                 yield function.id, f"{variable} is {given[variable]}, the ARN of no secret of this template"
             if list(given.values()).count(given[variable]) > 1:
-                yield function.id, f"{variable} is the same secret as another variable's: one source's secret would vouch for the other"
+                yield function.id, (
+                    f"{variable} is the same secret as another variable's: one source's secret would vouch for the"
+                    " other"
+                )
         for variable, index, expires in (("EVENTS_TABLE", "parked", True), ("BILLING_TABLE", "by_customer", False)):
             if variable not in given:
                 continue
@@ -73,11 +92,15 @@ def kinds(stack):
             if table is None:
                 yield function.id, f"{variable} is {given[variable]}, the name of no table of this template"
             elif index not in index_names(table):
-                yield function.id, f"{variable} is {table.id}, which has no index {index}: it is the wrong table, or the index is missing"
+                yield function.id, (
+                    f"{variable} is {table.id}, which has no index {index}: it is the wrong table, or the index is"
+                    " missing"
+                )
             elif bool(table.get("TimeToLiveSpecification")) != expires:
                 yield table.id, (
                     "has no time to live, but is the ledger: its records would stay for ever"
-                    if expires else "has a time to live, but holds billing state: it would vanish by itself"
+                    if expires
+                    else "has a time to live, but holds billing state: it would vanish by itself"
                 )
 
 
@@ -97,7 +120,11 @@ def patterns(written):
             pattern = parameter.get("AllowedPattern")
             if parameter.get("Type") != "String" or parameter.get("AllowedValues"):
                 continue
-            wrong = [text for text in ("x", "-1", "1.5", str(NUMBERS[variable][1] + 1)) if not pattern or re.fullmatch(str(pattern), text)]
+            wrong = [
+                text
+                for text in ("x", "-1", "1.5", str(NUMBERS[variable][1] + 1))
+                if not pattern or re.fullmatch(str(pattern), text)
+            ]
             if wrong:
                 yield given[variable]["Ref"], f"allows {wrong}, with which {id} does not start ({variable})"
 
@@ -130,18 +157,31 @@ def same_parameter(stack):
                 yield function.id, f"{variable} does not come from the parameter {own}, which would change nothing"
         mode = raw.get("STRIPE_MODE")
         if program(function) == "consumer" and isinstance(mode, str):
-            yield function.id, f"STRIPE_MODE is always {mode}: a stack of the other mode would ignore all of its events; let it come from a parameter"
+            yield function.id, (
+                f"STRIPE_MODE is always {mode}: a stack of the other mode would ignore all of its events; let it"
+                " come from a parameter"
+            )
 
 
 @rule("no secret passes through a variable")
 def no_secrets(stack):
-    hidden = {name for name, p in mapping(stack.template.get("Parameters")).items() if str(mapping(p).get("NoEcho")).lower() == "true"}
+    hidden = {
+        name
+        for name, p in mapping(stack.template.get("Parameters")).items()
+        if str(mapping(p).get("NoEcho")).lower() == "true"
+    }
     for function in stack.of("Lambda::Function"):
         raw = mapping(mapping(mapping(function.raw.get("Properties")).get("Environment")).get("Variables"))
         for variable, value in environment(function).items():
             if SECRET_NAME.search(variable) and not PLACE_NAME.search(variable):
-                yield function.id, f"{variable} is by its name a secret, and everybody who may see the function's settings can read it; give the secret's ARN"
+                yield function.id, (
+                    f"{variable} is by its name a secret, and everybody who may see the function's settings can"
+                    " read it; give the secret's ARN"
+                )
             if isinstance(value, str) and SECRET_VALUE.search(value):
-                yield function.id, f"{variable} holds a secret, and everybody who may see the function's settings can read it; give the secret's ARN"
+                yield function.id, (
+                    f"{variable} holds a secret, and everybody who may see the function's settings can read it;"
+                    " give the secret's ARN"
+                )
             if hidden & {name for name, _ in references(raw.get(variable))}:
                 yield function.id, f"{variable} comes from a NoEcho parameter, which it shows; give a secret's ARN"

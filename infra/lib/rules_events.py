@@ -24,14 +24,29 @@ def whole(stack):
             continue
         for queue in queues:
             if queue not in main_queues(stack):
-                yield rule_.id, f"sends to {queue.id if queue else 'what is no queue of this template'}, not to the queue that the consumer reads"
+                yield rule_.id, (
+                    f"sends to {queue.id if queue else 'what is no queue of this template'}, not to the queue that"
+                    " the consumer reads"
+                )
         if rule_.bus == "default":
             yield rule_.id, "listens on the default bus; a partner's events come on its own"
         for kind in TYPES:
-            event = {"version": "0", "account": "111122223333", "source": SOURCE, "detail-type": kind, "detail": {"id": "evt_1", "type": kind, "livemode": True}}
+            event = {
+                "version": "0",
+                "account": "111122223333",
+                "source": SOURCE,
+                "detail-type": kind,
+                "detail": {"id": "evt_1", "type": kind, "livemode": True},
+            }
             if not matches(mapping(rule_.get("EventPattern")), event):
                 yield rule_.id, f"its pattern does not let through {kind} from {SOURCE}: those events are lost"
-        other = {"version": "0", "account": "111122223333", "source": "aws.s3", "detail-type": "Object Created", "detail": {}}
+        other = {
+            "version": "0",
+            "account": "111122223333",
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "detail": {},
+        }
         if matches(mapping(rule_.get("EventPattern")), other):
             yield rule_.id, "its pattern lets through events of others, which the consumer would park"
 
@@ -42,7 +57,10 @@ def undelivered(stack):
         for item in map(mapping, items(rule_.get("Targets"))):
             queue = stack.by("SQS::Queue", mapping(item.get("DeadLetterConfig")).get("Arn"), "arn")
             if is_ours(stack) and queue not in dead_letter_queues(stack):
-                yield rule_.id, "a target has no DeadLetterConfig with a dead-letter queue of this template: what cannot be delivered for a day is lost"
+                yield rule_.id, (
+                    "a target has no DeadLetterConfig with a dead-letter queue of this template: what cannot be"
+                    " delivered for a day is lost"
+                )
             for key in ("Input", "InputPath", "InputTransformer"):
                 if item.get(key) is not None:
                     yield rule_.id, f"a target has {key}: the consumer reads the event as EventBridge made it"

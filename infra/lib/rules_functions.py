@@ -2,7 +2,7 @@
 
 import os
 
-from graph import PROGRAMS, environment, is_ours, program, programs, target
+from graph import PROGRAMS, is_ours, program, programs, target
 from model import ACCOUNT, items, mapping, number, truth
 from rules import rule
 from sources import call_seconds
@@ -13,12 +13,13 @@ def runtime(stack):
     for function in stack.of("Lambda::Function"):
         if program(function) and function.get("Runtime") != "provided.al2023":
             yield function.id, f"Runtime is {function.get('Runtime')}; Rust programs run on provided.al2023"
-        if str(function.get("Runtime")).startswith("provided") and function.get("Handler") != "bootstrap":
-            yield function.id, f"Handler is {function.get('Handler')}; a custom runtime starts the file bootstrap"
         architectures = items(function.get("Architectures")) or ["x86_64"]
         if architectures not in (["arm64"], ["x86_64"]):
             yield function.id, f"Architectures is {architectures}; it must be [arm64] or [x86_64]"
-        if function.get("SnapStart", "ApplyOn") not in (None, "None") and str(function.get("Runtime")).startswith("provided"):
+        custom = str(function.get("Runtime")).startswith("provided")
+        if custom and function.get("Handler") != "bootstrap":
+            yield function.id, f"Handler is {function.get('Handler')}; a custom runtime starts the file bootstrap"
+        if custom and function.get("SnapStart", "ApplyOn") not in (None, "None"):
             yield function.id, "SnapStart is not to be had on a custom runtime"
         if program(function) and function.get("VpcConfig"):
             yield function.id, "is in a VPC: without a NAT gateway it reaches neither AWS nor Stripe; remove VpcConfig"
@@ -36,8 +37,8 @@ def sizes(stack):
             yield function.id, f"Timeout is {function.get('Timeout')}; Lambda takes 1 to 900 s"
         elif program(function) and seconds <= call_seconds(program(function)):
             yield function.id, (
-                f"Timeout is {seconds} s, but one call to AWS may take {call_seconds(program(function))} s: it would be "
-                "killed before it can say what went wrong"
+                f"Timeout is {seconds} s, but one call to AWS may take {call_seconds(program(function))} s: it"
+                " would be killed before it can say what went wrong"
             )
         elif program(function) and seconds > 300:
             yield function.id, f"Timeout is {seconds} s: what hangs holds its messages and its environment that long"
@@ -46,13 +47,8 @@ def sizes(stack):
         reserved = function.get("ReservedConcurrentExecutions")
         if reserved is not None and (number(reserved) is None or number(reserved) < 1):
             yield function.id, f"ReservedConcurrentExecutions is {reserved}: the function would never run"
-        if number(reserved) is not None and number(reserved) < 5 and is_default(stack):
+        if number(reserved) is not None and number(reserved) < 5 and stack.is_default:
             yield function.id, f"ReservedConcurrentExecutions is {reserved}: so low a limit refuses events in any burst"
-
-
-def is_default(stack):
-    """Whether the stack is the one of the default parameters: extremes are for who asks for them."""
-    return stack.label == "the defaults"
 
 
 @rule("functions log to a group of their own, as JSON")
@@ -63,15 +59,18 @@ def logging(stack):
         group = stack.by("Logs::LogGroup", name)
         if group is None:
             yield function.id, (
-                f"logs to {name}, which this template does not make: Lambda makes it without retention, and it is kept "
-                "for ever; name a LogGroup in LoggingConfig"
+                f"logs to {name}, which this template does not make: Lambda makes it without retention, and it is"
+                " kept for ever; name a LogGroup in LoggingConfig"
             )
         elif group.id in owners:
             yield function.id, f"shares the log group {group.id} with {owners[group.id]}; give it its own"
         else:
             owners[group.id] = function.id
         if program(function) and function.get("LoggingConfig", "LogFormat") != "JSON":
-            yield function.id, "LoggingConfig.LogFormat is not JSON: Lambda's own lines could not be searched like the function's"
+            yield (
+                function.id,
+                "LoggingConfig.LogFormat is not JSON: Lambda's own lines could not be searched like the function's",
+            )
         if function.get("LoggingConfig", "ApplicationLogLevel") in ("WARN", "ERROR", "FATAL"):
             yield function.id, "ApplicationLogLevel may keep back lines of metrics; use the variable LOG_LEVEL"
         if function.get("LoggingConfig", "SystemLogLevel") in ("ERROR", "FATAL"):
@@ -80,7 +79,9 @@ def logging(stack):
 
 @rule("functions are called by an alias, published by each deployment")
 def published(stack):
-    callers = [(each, each.get("FunctionName")) for each in stack.of("Lambda::EventSourceMapping", "Lambda::Permission")]
+    callers = [
+        (each, each.get("FunctionName")) for each in stack.of("Lambda::EventSourceMapping", "Lambda::Permission")
+    ]
     callers += [(each, each.get("IntegrationUri")) for each in stack.of("ApiGatewayV2::Integration")]
     if not is_ours(stack):
         return
@@ -102,8 +103,8 @@ def all_properties(written):
         properties = defaults | mapping(raw.get("Properties"))
         if properties.get("AutoPublishAlias") and truth(properties.get("AutoPublishAliasAllProperties")) is not True:
             yield id, (
-                "has AutoPublishAlias without AutoPublishAliasAllProperties: a change of memory or of a variable makes "
-                "no version, and the alias stays as it is"
+                "has AutoPublishAlias without AutoPublishAliasAllProperties: a change of memory or of a variable"
+                " makes no version, and the alias stays as it is"
             )
 
 

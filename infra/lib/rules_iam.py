@@ -15,7 +15,13 @@ TRACE_ACTIONS = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
 # Actions that take no resource.
 ANY_RESOURCE = {*TRACE_ACTIONS, "dynamodb:ListStreams", "cloudwatch:PutMetricData"}
 # Policies of AWS's that SAM adds to a role it makes itself.
-SAM_POLICIES = ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionRole", "AWSLambdaDynamoDBExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess")
+SAM_POLICIES = (
+    "AWSLambdaBasicExecutionRole",
+    "AWSLambdaSQSQueueExecutionRole",
+    "AWSLambdaDynamoDBExecutionRole",
+    "AWSXrayWriteOnlyAccess",
+    "AWSXRayDaemonWriteAccess",
+)
 # The whole of what is named by the last part: every table, every secret.
 EVERY = re.compile(r"((table|event-bus|key|role|rule)/|(secret|function|log-group):)?[*:]*")
 READS = ("Get", "BatchGet", "Query", "Scan", "Describe", "List", "ConditionCheck")
@@ -53,9 +59,15 @@ def exact(stack):
                 named = resource.split(":", 5)
                 wide = len(named) < 6 or EVERY.fullmatch(named[5]) or "*" in "".join(named[:3])
                 if wide and not set(each.actions) <= ANY_RESOURCE:
-                    yield owner.id, f"statement {each.id} allows {', '.join(each.actions)} on {resource}; name the resource's ARN"
+                    yield (
+                        owner.id,
+                        f"statement {each.id} allows {', '.join(each.actions)} on {resource}; name the resource's ARN",
+                    )
                 elif len(named) == 6 and (named[3] not in ("", REGION) or named[4] not in ("", ACCOUNT, "aws")):
-                    yield owner.id, f"statement {each.id} is about {resource}, of another account or Region; use a reference"
+                    yield (
+                        owner.id,
+                        f"statement {each.id} is about {resource}, of another account or Region; use a reference",
+                    )
             if not each.resources and not each.negated:
                 yield owner.id, f"statement {each.id} names no resource"
 
@@ -67,7 +79,10 @@ def own_policies(stack):
             known = stack.by("IAM::ManagedPolicy", arn)
             tolerated = not is_ours(stack) and arn.rsplit("/", 1)[-1] in SAM_POLICIES
             if not known and not tolerated:
-                yield role.id, f"has the managed policy {arn}, which allows more than is needed; write the statements out"
+                yield (
+                    role.id,
+                    f"has the managed policy {arn}, which allows more than is needed; write the statements out",
+                )
     for forbidden in stack.of("IAM::User", "IAM::AccessKey", "IAM::Group", "IAM::UserToGroupAddition"):
         yield forbidden.id, f"is an {forbidden.type}: the functions use roles; long-lived credentials are a way in"
 
@@ -75,10 +90,21 @@ def own_policies(stack):
 @rule("roles can be taken by the service that needs them, and by nobody else")
 def trust(stack):
     for role in stack.of("IAM::Role"):
-        wanted = {"lambda.amazonaws.com" for function in stack.of("Lambda::Function") if function.get("Role") == role.arn}
-        wanted |= {"codedeploy.amazonaws.com" for group in stack.of("CodeDeploy::DeploymentGroup") if group.get("ServiceRoleArn") == role.arn}
+        wanted = {
+            "lambda.amazonaws.com" for function in stack.of("Lambda::Function") if function.get("Role") == role.arn
+        }
+        wanted |= {
+            "codedeploy.amazonaws.com"
+            for group in stack.of("CodeDeploy::DeploymentGroup")
+            if group.get("ServiceRoleArn") == role.arn
+        }
         trusted = statements(role.get("AssumeRolePolicyDocument"))
-        allowed = {service for each in trusted if each.allows and each.names_action("sts:AssumeRole") and is_harmless(each.condition) for service in each.services()}
+        allowed = {
+            service
+            for each in trusted
+            if each.allows and each.names_action("sts:AssumeRole") and is_harmless(each.condition)
+            for service in each.services()
+        }
         for service in sorted(wanted - allowed):
             yield role.id, f"cannot be taken by {service}, which needs it: what uses it fails"
         for service in sorted(allowed - wanted if wanted else set()):
@@ -117,7 +143,10 @@ def necessary(stack):
             for action in each.actions if each.allows else ():
                 for resource in each.resources:
                     if not any(action.lower() == own.lower() and is_within(resource, arn) for own, arn in known):
-                        yield role.id, f"statement {each.id} allows {action} on {resource}, which {function.id} does not need; remove it"
+                        yield role.id, (
+                            f"statement {each.id} allows {action} on {resource}, which {function.id} does not need;"
+                            " remove it"
+                        )
 
 
 def functions_and_needs(stack):
@@ -167,7 +196,9 @@ def key_needs(stack, action, arn):
 def may_have(stack, function):
     """What is of use to a function under some circumstances."""
     found = {("logs:CreateLogGroup", group.arn) for group in stack.of("Logs::LogGroup")}
-    found |= {("sqs:ChangeMessageVisibility", source.arn) for _, own, source in mappings(stack) if own is function and source}
+    found |= {
+        ("sqs:ChangeMessageVisibility", source.arn) for _, own, source in mappings(stack) if own is function and source
+    }
     for key in stack.of("KMS::Key"):
         found |= {("kms:Decrypt", key.arn), ("kms:GenerateDataKey", key.arn)}
     return found
@@ -208,7 +239,11 @@ def readers(stack):
                 if not action.partition(":")[2].startswith(READS):
                     yield policy.id, f"is for readers, but allows {action}"
             for arn in each.resources:
-                tables = [table for table in stack.of("DynamoDB::Table") if arn_matches(arn, table.arn) or arn.startswith(table.arn)]
+                tables = [
+                    table
+                    for table in stack.of("DynamoDB::Table")
+                    if arn_matches(arn, table.arn) or arn.startswith(table.arn)
+                ]
                 ledger = [table for table in tables if truth(table.get("TimeToLiveSpecification", "Enabled"))]
                 if not tables and ":dynamodb:" in arn or ledger:
                     yield policy.id, f"is for readers of billing state, but is about {arn}"

@@ -9,7 +9,15 @@ from rules import rule
 # What a filter may look at, at the top of a record.
 RECORD_MEMBERS = {
     "AWS::SQS::Queue": {"attributes", "body", "eventSource", "eventSourceARN", "messageAttributes", "messageId"},
-    "AWS::DynamoDB::Table": {"awsRegion", "dynamodb", "eventID", "eventName", "eventSource", "eventSourceARN", "eventVersion"},
+    "AWS::DynamoDB::Table": {
+        "awsRegion",
+        "dynamodb",
+        "eventID",
+        "eventName",
+        "eventSource",
+        "eventSourceARN",
+        "eventVersion",
+    },
 }
 # Rows that the access function must be told of, by the key that tells their kind: what access rests on.
 ACCESS_ROWS = {
@@ -26,7 +34,10 @@ def wired(stack):
         if source is None:
             yield each.id, f"EventSourceArn {each.get('EventSourceArn')} is no queue or table stream of this template"
         elif any(redrive(queue).get("deadLetterTargetArn") == source.arn for queue in stack.of("SQS::Queue")):
-            yield each.id, f"reads the dead-letter queue {source.id}: what was set aside is tried again and lost; name the queue itself"
+            yield each.id, (
+                f"reads the dead-letter queue {source.id}: what was set aside is tried again and lost; name the"
+                " queue itself"
+            )
         if function is None:
             yield each.id, f"FunctionName {each.get('FunctionName')} is no function of this template"
         elif target(stack, each.get("FunctionName"))[1] is None and aliases(stack, function):
@@ -53,7 +64,10 @@ def same_queue(stack):
         if program(function) == "webhook":
             url = function.get("Environment", "Variables", "QUEUE_URL")
             if not any(queue.ref == url for queue in main_queues(stack)):
-                yield function.id, f"QUEUE_URL {url} is the URL of no queue that a function reads: events would never be applied"
+                yield (
+                    function.id,
+                    f"QUEUE_URL {url} is the URL of no queue that a function reads: events would never be applied",
+                )
 
 
 def aliases(stack, function):
@@ -67,14 +81,22 @@ def partial(stack):
         kinds = items(each.get("FunctionResponseTypes"))
         if kinds != ["ReportBatchItemFailures"]:
             yield each.id, (
-                f"FunctionResponseTypes is {kinds}: one bad message makes its whole batch come again; it must be exactly "
-                "[ReportBatchItemFailures]"
+                f"FunctionResponseTypes is {kinds}: one bad message makes its whole batch come again; it must be"
+                " exactly [ReportBatchItemFailures]"
             )
 
 
 @rule("mappings have the settings of their kind of source")
 def settings(stack):
-    of_streams = ("StartingPosition", "BisectBatchOnFunctionError", "MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "ParallelizationFactor", "DestinationConfig", "TumblingWindowInSeconds")
+    of_streams = (
+        "StartingPosition",
+        "BisectBatchOnFunctionError",
+        "MaximumRetryAttempts",
+        "MaximumRecordAgeInSeconds",
+        "ParallelizationFactor",
+        "DestinationConfig",
+        "TumblingWindowInSeconds",
+    )
     for each, _, source in mappings(stack):
         if source:
             queue = source.type == "AWS::SQS::Queue"
@@ -92,7 +114,10 @@ def batches(stack):
         if size is None or not 1 <= size <= 10000:
             yield each.id, f"BatchSize is {size}; Lambda takes 1 to 10000"
         elif queue and size > 10 and (window or 0) < 1:
-            yield each.id, f"BatchSize is {size} without MaximumBatchingWindowInSeconds: Lambda refuses more than 10 without a window of at least 1 s"
+            yield each.id, (
+                f"BatchSize is {size} without MaximumBatchingWindowInSeconds: Lambda refuses more than 10 without a"
+                " window of at least 1 s"
+            )
         elif queue and truth(source.get("FifoQueue")) and size > 10:
             yield each.id, f"BatchSize is {size}; a FIFO queue allows 10"
         if window is None or not 0 <= window <= (10 if is_ours(stack) else 300):
@@ -107,7 +132,10 @@ def concurrency(stack):
         most = each.get("ScalingConfig", "MaximumConcurrency")
         pollers = each.get("ProvisionedPollerConfig")
         if most is None and pollers is None and is_ours(stack):
-            yield each.id, "has no ScalingConfig.MaximumConcurrency: a backlog may take all of the account's concurrency from the webhook"
+            yield each.id, (
+                "has no ScalingConfig.MaximumConcurrency: a backlog may take all of the account's concurrency from"
+                " the webhook"
+            )
         if most is not None and pollers is not None:
             yield each.id, "has both ScalingConfig and ProvisionedPollerConfig; Lambda takes one of them"
         if most is not None and (number(most) is None or not 2 <= number(most) <= 1000):
@@ -115,8 +143,8 @@ def concurrency(stack):
         reserved = number(function.get("ReservedConcurrentExecutions")) if function else None
         if reserved is not None and number(most) is not None and reserved < number(most):
             yield each.id, (
-                f"MaximumConcurrency {most} is above {function.id}'s reserved concurrency {reserved}: throttled batches "
-                "use up their messages' receives"
+                f"MaximumConcurrency {most} is above {function.id}'s reserved concurrency {reserved}: throttled"
+                " batches use up their messages' receives"
             )
 
 
@@ -129,19 +157,30 @@ def streams(stack):
         if start not in ("TRIM_HORIZON", "LATEST"):
             yield each.id, f"StartingPosition is {start}; a stream needs TRIM_HORIZON or LATEST"
         elif start == "LATEST" and is_ours(stack):
-            yield each.id, "StartingPosition LATEST misses the changes made while the mapping is created; use TRIM_HORIZON"
+            yield (
+                each.id,
+                "StartingPosition LATEST misses the changes made while the mapping is created; use TRIM_HORIZON",
+            )
         if (retries is None or not 3 <= retries <= 1000) and is_ours(stack):
             yield each.id, (
-                f"MaximumRetryAttempts is {each.get('MaximumRetryAttempts')}: without a bound one bad record holds up its "
-                "shard for a day, with too few a short outage loses changes; set about 10"
+                f"MaximumRetryAttempts is {each.get('MaximumRetryAttempts')}: without a bound one bad record holds"
+                " up its shard for a day, with too few a short outage loses changes; set about 10"
             )
         age = number(each.get("MaximumRecordAgeInSeconds"))
         if age is not None and age != -1 and age < 3600:
             yield each.id, f"MaximumRecordAgeInSeconds is {age}: changes older than that are given up, in any outage"
-        if not stack.by("SQS::Queue", failure_destination(each), "arn") and not stack.by("SNS::Topic", failure_destination(each)):
-            yield each.id, "has no DestinationConfig.OnFailure that is a queue or topic of this template: what is given up is lost"
+        if not stack.by("SQS::Queue", failure_destination(each), "arn") and not stack.by(
+            "SNS::Topic", failure_destination(each)
+        ):
+            yield each.id, (
+                "has no DestinationConfig.OnFailure that is a queue or topic of this template: what is given up is"
+                " lost"
+            )
         if truth(each.get("BisectBatchOnFunctionError")) is not True:
-            yield each.id, "BisectBatchOnFunctionError is not on: when the function dies, a whole batch is given up for one bad record"
+            yield each.id, (
+                "BisectBatchOnFunctionError is not on: when the function dies, a whole batch is given up for one"
+                " bad record"
+            )
         if number(each.get("TumblingWindowInSeconds") or 0) != 0:
             yield each.id, "TumblingWindowInSeconds changes what the function is given; remove it"
 
@@ -160,13 +199,19 @@ def filters(stack):
             if pattern is None:
                 yield each.id, f"the filter {text!r} is no JSON object whose leaves are lists"
             elif set(pattern) - RECORD_MEMBERS.get(source.type, set()):
-                yield each.id, f"the filter {text!r} looks at {sorted(set(pattern) - RECORD_MEMBERS[source.type])}, which no record has: nothing passes"
+                yield each.id, (
+                    f"the filter {text!r} looks at {sorted(set(pattern) - RECORD_MEMBERS[source.type])}, which no"
+                    " record has: nothing passes"
+                )
             else:
                 patterns.append(pattern)
         if program(function) == "access" if function else False:
             for record in access_records():
                 if len(patterns) == len(written) and not any(matches(pattern, record) for pattern in patterns):
-                    yield each.id, f"no filter lets through a change of {record['dynamodb']['NewImage']}: the product is not told of it"
+                    yield each.id, (
+                        f"no filter lets through a change of {record['dynamodb']['NewImage']}: the product is not"
+                        " told of it"
+                    )
 
 
 def access_records():

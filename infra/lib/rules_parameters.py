@@ -20,7 +20,9 @@ TOLD_BY = {
 
 @rule("parameters are described, and take only what works", once=True)
 def bounded(written):
-    used = {name for name, _ in references({key: value for key, value in written.source.items() if key != "Parameters"})}
+    used = {
+        name for name, _ in references({key: value for key, value in written.source.items() if key != "Parameters"})
+    }
     for name, parameter in mapping(written.source.get("Parameters")).items():
         parameter = mapping(parameter)
         default, allowed = parameter.get("Default"), items(parameter.get("AllowedValues"))
@@ -38,7 +40,12 @@ def bounded(written):
                 yield name, f"the Default {default} is not from {low} to {high}: the stack cannot be made"
         if default is not None and allowed and str(default) not in map(str, allowed):
             yield name, f"the Default {default} is not among {allowed}: the stack cannot be made"
-        if parameter.get("Type") == "String" and not allowed and not parameter.get("AllowedPattern") and is_ours(written.stacks[0]):
+        if (
+            parameter.get("Type") == "String"
+            and not allowed
+            and not parameter.get("AllowedPattern")
+            and is_ours(written.stacks[0])
+        ):
             yield name, "has neither AllowedValues nor AllowedPattern: a slip of the finger is deployed"
         if parameter.get("AllowedPattern") is not None:
             yield from ((name, problem) for problem in pattern_problems(parameter["AllowedPattern"], default))
@@ -60,7 +67,9 @@ def pattern_problems(pattern, default):
 @rule("the console groups parameters that there are", once=True)
 def groups(written):
     interface = mapping(mapping(written.source.get("Metadata")).get("AWS::CloudFormation::Interface"))
-    listed = [name for group in items(interface.get("ParameterGroups")) for name in items(mapping(group).get("Parameters"))]
+    listed = [
+        name for group in items(interface.get("ParameterGroups")) for name in items(mapping(group).get("Parameters"))
+    ]
     parameters = mapping(written.source.get("Parameters"))
     for name in listed:
         if name not in parameters:
@@ -87,7 +96,10 @@ def outputs(stack):
             if variable.endswith("_SECRET_ARN") and str(value) not in values:
                 yield "Outputs", f"do not tell {value}, where {variable} must be put"
     for queue in dead_letter_queues(stack):
-        if any(redrive(source).get("deadLetterTargetArn") == queue.arn for source in stack.of("SQS::Queue")) and queue.ref not in values:
+        if (
+            any(redrive(source).get("deadLetterTargetArn") == queue.arn for source in stack.of("SQS::Queue"))
+            and queue.ref not in values
+        ):
             yield "Outputs", f"do not tell {queue.ref}, where dead letters are"
     for name, output in stack.outputs.items():
         if values.count(str(output.get("Value"))) > 1:
@@ -104,12 +116,16 @@ def outputs(stack):
 
 @rule("outputs tell what their names say")
 def names(stack):
-    values = {variable: str(value) for function, _ in programs(stack) for variable, value in environment(function).items()}
+    values = {
+        variable: str(value) for function, _ in programs(stack) for variable, value in environment(function).items()
+    }
     for name, output in stack.outputs.items():
         value = str(output.get("Value"))
         variable = next((variable for variable, own in values.items() if own == value and variable in TOLD_BY), None)
-        if variable and not any(word in name.lower() for word in TOLD_BY[variable]) and any(
-            word in name.lower() for other, words in TOLD_BY.items() if other != variable for word in words
+        if (
+            variable
+            and not any(word in name.lower() for word in TOLD_BY[variable])
+            and any(word in name.lower() for other, words in TOLD_BY.items() if other != variable for word in words)
         ):
             yield name, f"tells {value}, which is the {variable}"
         dead = {queue.ref for queue in dead_letter_queues(stack)} | {queue.arn for queue in dead_letter_queues(stack)}

@@ -4,7 +4,11 @@ from iam import statements
 from model import items, mapping
 from rules import rule
 
-POLICIES = {"AWS::SQS::QueuePolicy": "PolicyDocument", "AWS::SNS::TopicPolicy": "PolicyDocument", "AWS::SecretsManager::ResourcePolicy": "ResourcePolicy"}
+POLICIES = {
+    "AWS::SQS::QueuePolicy": "PolicyDocument",
+    "AWS::SNS::TopicPolicy": "PolicyDocument",
+    "AWS::SecretsManager::ResourcePolicy": "ResourcePolicy",
+}
 
 
 def queue_statements(stack, queue):
@@ -38,8 +42,8 @@ def tls_only(stack):
     for queue in stack.of("SQS::Queue"):
         if not any(demands_tls(statement, queue.arn) for statement in queue_statements(stack, queue)):
             yield queue.id, (
-                'has no policy that denies sqs:* to "*" on its ARN where aws:SecureTransport is "false": events could be '
-                "sent and read in the clear"
+                'has no policy that denies sqs:* to "*" on its ARN where aws:SecureTransport is "false": events'
+                " could be sent and read in the clear"
             )
 
 
@@ -47,8 +51,15 @@ def tls_only(stack):
 def no_lockout(stack):
     for queue in stack.of("SQS::Queue"):
         for statement in queue_statements(stack, queue):
-            if statement.effect == "Deny" and statement.names_resource(queue.arn) and not demands_tls(statement, queue.arn):
-                yield queue.id, f"statement {statement.id} of its policy denies more than calls without TLS: the functions could be kept out"
+            if (
+                statement.effect == "Deny"
+                and statement.names_resource(queue.arn)
+                and not demands_tls(statement, queue.arn)
+            ):
+                yield queue.id, (
+                    f"statement {statement.id} of its policy denies more than calls without TLS: the functions"
+                    " could be kept out"
+                )
     for policy in stack.of("SQS::QueuePolicy"):
         known = {queue.ref: queue for queue in stack.of("SQS::Queue")}
         queues = items(policy.get("Queues"))
@@ -69,16 +80,26 @@ def grants(stack):
             if not statement.allows:
                 continue
             if statement.negated or (statement.is_for_everybody() and not pinned(statement)):
-                yield policy.id, f"statement {statement.id} allows {', '.join(statement.actions)} to everybody: forged events would count as verified"
+                yield policy.id, (
+                    f"statement {statement.id} allows {', '.join(statement.actions)} to everybody: forged events"
+                    " would count as verified"
+                )
             if "*" in mapping(statement.principal) or mapping(statement.principal).get("AWS"):
                 yield policy.id, f"statement {statement.id} allows accounts or users what only the functions should do"
             if statement.services() and not pinned(statement):
-                yield policy.id, f"statement {statement.id} allows a service without aws:SourceArn: anybody's rule in any account may send"
+                yield policy.id, (
+                    f"statement {statement.id} allows a service without aws:SourceArn: anybody's rule in any"
+                    " account may send"
+                )
             for action in statement.actions:
                 if "*" in action:
                     yield policy.id, f"statement {statement.id} allows {action}; name the action"
     for resource in stack.of("DynamoDB::Table", "KMS::Key", "Events::EventBusPolicy"):
-        document = resource.get("ResourcePolicy", "PolicyDocument") or resource.get("KeyPolicy") or {"Statement": resource.get("Statement")}
+        document = (
+            resource.get("ResourcePolicy", "PolicyDocument")
+            or resource.get("KeyPolicy")
+            or {"Statement": resource.get("Statement")}
+        )
         open_to_all = any(each.allows and each.is_for_everybody() and not pinned(each) for each in statements(document))
         if open_to_all or resource.get("Principal") == "*":
             yield resource.id, "its policy lets everybody in"
@@ -99,17 +120,34 @@ def rule_targets(stack):
                 queue = stack.by("SQS::Queue", arn, "arn")
                 if queue and not any(lets_in(statement, rule_, queue) for statement in queue_statements(stack, queue)):
                     yield queue.id, (
-                        f"its policy does not allow sqs:SendMessage to events.amazonaws.com for aws:SourceArn of {rule_.id}: "
-                        "EventBridge cannot deliver"
+                        "its policy does not allow sqs:SendMessage to events.amazonaws.com for aws:SourceArn of"
+                        f" {rule_.id}: EventBridge cannot deliver"
                     )
     arns = {rule_.arn for rule_ in stack.of("Events::Rule")}
     for queue in stack.of("SQS::Queue"):
         for statement in queue_statements(stack, queue):
-            named = {arn for values in statement.condition.values() for key, value in mapping(values).items() if key.lower() == "aws:sourcearn" for arn in items(value)}
+            named = {
+                arn
+                for values in statement.condition.values()
+                for key, value in mapping(values).items()
+                if key.lower() == "aws:sourcearn"
+                for arn in items(value)
+            }
             if "events.amazonaws.com" in statement.services() and not named <= arns:
-                yield queue.id, f"statement {statement.id} of its policy lets {sorted(named - arns)} send, which is no rule of this template"
-            if statement.allows and statement.services() and "events.amazonaws.com" not in statement.services() and "sns.amazonaws.com" not in statement.services():
-                yield queue.id, f"statement {statement.id} of its policy lets {statement.services()} send; only EventBridge has something to send"
+                yield queue.id, (
+                    f"statement {statement.id} of its policy lets {sorted(named - arns)} send, which is no rule of"
+                    " this template"
+                )
+            if (
+                statement.allows
+                and statement.services()
+                and "events.amazonaws.com" not in statement.services()
+                and "sns.amazonaws.com" not in statement.services()
+            ):
+                yield queue.id, (
+                    f"statement {statement.id} of its policy lets {statement.services()} send; only EventBridge has"
+                    " something to send"
+                )
 
 
 def lets_in(statement, rule_, queue):

@@ -27,13 +27,14 @@ def visibility(stack):
             needed = 6 * (timeout(function) or 0)
             if waits is None or waits < needed:
                 yield queue.id, (
-                    f"VisibilityTimeout is {waits} s, less than six times the timeout of {function.id} ({needed} s): "
-                    f"messages come again while they are still worked on; set it to {needed}"
+                    f"VisibilityTimeout is {waits} s, less than six times the timeout of {function.id} ({needed}"
+                    f" s): messages come again while they are still worked on; set it to {needed}"
                 )
             elif waits > max(5 * needed, 900):
                 yield queue.id, (
-                    f"VisibilityTimeout is {waits} s, far over the {needed} s that {function.id} needs: a message whose "
-                    f"consumer died waits that long, and the queue fills with messages in flight; set it to {needed}"
+                    f"VisibilityTimeout is {waits} s, far over the {needed} s that {function.id} needs: a message"
+                    " whose consumer died waits that long, and the queue fills with messages in flight; set it to"
+                    f" {needed}"
                 )
 
 
@@ -47,14 +48,17 @@ def dead_letters(stack):
         elif target is queue:
             yield queue.id, "is its own dead-letter queue: nothing is ever set aside; name another queue"
         elif target is None:
-            yield queue.id, f"deadLetterTargetArn {arn} is no queue of this template; use GetAtt of the dead-letter queue's Arn"
+            yield (
+                queue.id,
+                f"deadLetterTargetArn {arn} is no queue of this template; use GetAtt of the dead-letter queue's Arn",
+            )
         elif any(source is target for _, _, source in mappings(stack)):
             yield queue.id, f"its dead letters go to {target.id}, which a function reads as well: nobody ever sees them"
         receives = number(policy.get("maxReceiveCount"))
         if policy and (receives is None or not 5 <= receives <= 1000):
             yield queue.id, (
-                f"maxReceiveCount is {receives}: below 5 a short outage or a few throttled batches make dead letters of "
-                "good events, and SQS takes at most 1000"
+                f"maxReceiveCount is {receives}: below 5 a short outage or a few throttled batches make dead"
+                " letters of good events, and SQS takes at most 1000"
             )
         unknown = set(policy) - {"deadLetterTargetArn", "maxReceiveCount"}
         if unknown:
@@ -67,8 +71,8 @@ def in_time(stack):
         receives, waits = number(redrive(queue).get("maxReceiveCount")), number(queue.get("VisibilityTimeout") or 30)
         if receives and waits and receives * waits >= (retention(queue) or 0):
             yield queue.id, (
-                f"{receives} receives, {waits} s apart, take longer than the {retention(queue)} s that a message is kept: it "
-                "expires before it is a dead letter"
+                f"{receives} receives, {waits} s apart, take longer than the {retention(queue)} s that a message is"
+                " kept: it expires before it is a dead letter"
             )
 
 
@@ -76,7 +80,10 @@ def in_time(stack):
 def dead_letter_ends(stack):
     for queue in dead_letter_queues(stack):
         if redrive(queue):
-            yield queue.id, "is a dead-letter queue with a RedrivePolicy of its own: dead letters go round or vanish; remove it"
+            yield (
+                queue.id,
+                "is a dead-letter queue with a RedrivePolicy of its own: dead letters go round or vanish; remove it",
+            )
         policy = mapping(queue.get("RedriveAllowPolicy"))
         permission = policy.get("redrivePermission", "allowAll")
         for source in stack.of("SQS::Queue"):
@@ -95,8 +102,9 @@ def receive_count(stack):
                 counted = number(redrive(queue).get("maxReceiveCount"))
                 if counted is not None and told != counted:
                     yield function.id, (
-                        f"MAX_RECEIVE_COUNT is {told}, but {queue.id} hands a message out {counted} times: the event is "
-                        "parked too early, or is a dead letter before it is parked; give both the same value"
+                        f"MAX_RECEIVE_COUNT is {told}, but {queue.id} hands a message out {counted} times: the"
+                        " event is parked too early, or is a dead letter before it is parked; give both the same"
+                        " value"
                     )
 
 
@@ -109,13 +117,16 @@ def kept(stack):
     for queue in dead_letter_queues(stack):
         if retention(queue) != RETENTION_MAX:
             yield queue.id, (
-                f"keeps dead letters for {retention(queue)} s; they are events that were paid for: keep them for 14 days, "
-                f"{RETENTION_MAX}"
+                f"keeps dead letters for {retention(queue)} s; they are events that were paid for: keep them for 14"
+                f" days, {RETENTION_MAX}"
             )
     for queue in main_queues(stack):
         target = stack.by("SQS::Queue", redrive(queue).get("deadLetterTargetArn"), "arn")
         if is_ours(stack) and (retention(queue) or 0) < 4 * 86400:
-            yield queue.id, f"keeps events for {retention(queue)} s only: a broken consumer over a long weekend loses them"
+            yield (
+                queue.id,
+                f"keeps events for {retention(queue)} s only: a broken consumer over a long weekend loses them",
+            )
         if target and (retention(target) or 0) < (retention(queue) or 0):
             yield target.id, (
                 f"keeps messages shorter than {queue.id}, and their age counts from the first enqueueing: they may "
@@ -137,12 +148,15 @@ def encrypted(stack):
 def takes(stack):
     for queue in stack.of("SQS::Queue"):
         if number(queue.get("DelaySeconds") or 0) != 0:
-            yield queue.id, f"DelaySeconds is {queue.get('DelaySeconds')}: every event waits that long for nothing; remove it"
+            yield (
+                queue.id,
+                f"DelaySeconds is {queue.get('DelaySeconds')}: every event waits that long for nothing; remove it",
+            )
         largest = number(queue.get("MaximumMessageSize") or 1048576)
         if largest is None or not MESSAGE_BYTES_MIN <= largest <= 1048576:
             yield queue.id, (
-                f"MaximumMessageSize is {largest}: events that the webhook verified would be refused for ever (it takes "
-                "256 KiB, a third more in base64); leave SQS's own maximum"
+                f"MaximumMessageSize is {largest}: events that the webhook verified would be refused for ever (it"
+                " takes 256 KiB, a third more in base64); leave SQS's own maximum"
             )
         polls = number(queue.get("ReceiveMessageWaitTimeSeconds") or 0)
         if polls is None or not 0 <= polls <= 20:

@@ -12,7 +12,10 @@ from rules_environment import SECRET_NAME, SECRET_VALUE
 def no_value(stack):
     for secret in stack.of("SecretsManager::Secret"):
         if secret.get("SecretString") is not None:
-            yield secret.id, "SecretString puts the value into the template and its history; leave it out and put it with put-secret-value"
+            yield secret.id, (
+                "SecretString puts the value into the template and its history; leave it out and put it with"
+                " put-secret-value"
+            )
         template = secret.get("GenerateSecretString", "SecretStringTemplate")
         if template is not None and SECRET_VALUE.search(str(template)):
             yield secret.id, "SecretStringTemplate holds a secret"
@@ -21,7 +24,10 @@ def no_value(stack):
             yield secret.id, "is copied to other Regions, where nothing reads it; remove ReplicaRegions"
     for kind in ("SecretsManager::RotationSchedule",):
         for schedule in stack.of(kind):
-            yield schedule.id, "would replace a secret that only its source can change, and every event would be refused"
+            yield (
+                schedule.id,
+                "would replace a secret that only its source can change, and every event would be refused",
+            )
 
 
 @rule("the signing secret of Stripe is one that Stripe made")
@@ -32,8 +38,8 @@ def not_generated(stack):
                 secret = stack.by("SecretsManager::Secret", environment(function).get(variable))
                 if secret and secret.get("GenerateSecretString"):
                     yield secret.id, (
-                        "is generated: with a made-up secret every delivery is refused with 400 instead of 500, and "
-                        "nobody is told that the real one is missing"
+                        "is generated: with a made-up secret every delivery is refused with 400 instead of 500, and"
+                        " nobody is told that the real one is missing"
                     )
 
 
@@ -44,7 +50,10 @@ def no_literals(written):
         if path[-1:] in (["Description"], ["AlarmDescription"], ["comment"]):
             continue
         if SECRET_VALUE.search(text):
-            yield ".".join(map(str, path)), "holds what looks like a secret, or resolves one into the template; give its ARN to the code instead"
+            yield (
+                ".".join(map(str, path)),
+                "holds what looks like a secret, or resolves one into the template; give its ARN to the code instead",
+            )
 
 
 def texts(value, path=()):
@@ -65,7 +74,10 @@ def no_parameters(written):
         plain = re.sub(r"(Arn|Name|Id|Url|Path)$", "", name)
         named = SECRET_NAME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) and plain == name
         if named or truth(mapping(parameter).get("NoEcho")):
-            yield name, "takes a secret, which then stands in the stack's history and in deployment scripts; use AWS::SecretsManager::Secret and put the value after the deployment"
+            yield name, (
+                "takes a secret, which then stands in the stack's history and in deployment scripts; use"
+                " AWS::SecretsManager::Secret and put the value after the deployment"
+            )
 
 
 @rule("outputs show no secret", once=True)

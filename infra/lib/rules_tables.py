@@ -10,7 +10,10 @@ from rules import rule
 def protected(stack):
     for table in stack.of("DynamoDB::Table"):
         if truth(table.get("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled")) is not True:
-            yield table.id, "has no point-in-time recovery: what a bug overwrites is gone; set PointInTimeRecoveryEnabled: true"
+            yield (
+                table.id,
+                "has no point-in-time recovery: what a bug overwrites is gone; set PointInTimeRecoveryEnabled: true",
+            )
         days = number(table.get("PointInTimeRecoverySpecification", "RecoveryPeriodInDays") or 35)
         if days is None or days < 7:
             yield table.id, f"RecoveryPeriodInDays is {days}: a fault found after a week's holiday cannot be undone"
@@ -20,7 +23,10 @@ def protected(stack):
             yield table.id, "SSESpecification turns a key off; remove it"
     for kind in ("DynamoDB::GlobalTable",):
         for table in stack.of(kind):
-            yield table.id, "is a global table, whose replicas write without each other's conditions; use AWS::DynamoDB::Table"
+            yield (
+                table.id,
+                "is a global table, whose replicas write without each other's conditions; use AWS::DynamoDB::Table",
+            )
 
 
 @rule("what holds data outlives the stack")
@@ -29,13 +35,19 @@ def retained(stack):
         for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
             allowed = ("Retain", "RetainExceptOnCreate") if policy == "DeletionPolicy" else ("Retain",)
             if resource.raw.get(policy) not in allowed:
-                yield resource.id, f"{policy} is {resource.raw.get(policy)}: its data goes with the stack or with a change of its name; set Retain"
+                yield resource.id, (
+                    f"{policy} is {resource.raw.get(policy)}: its data goes with the stack or with a change of its"
+                    " name; set Retain"
+                )
 
 
 @rule("key attributes are declared, and nothing else is")
 def declared(stack):
     for table in stack.of("DynamoDB::Table"):
-        types = {mapping(each).get("AttributeName"): mapping(each).get("AttributeType") for each in items(table.get("AttributeDefinitions"))}
+        types = {
+            mapping(each).get("AttributeName"): mapping(each).get("AttributeType")
+            for each in items(table.get("AttributeDefinitions"))
+        }
         used = set()
         for where, schema in schemas(table):
             used |= {name for name, _ in schema}
@@ -53,6 +65,7 @@ def declared(stack):
 
 def schemas(table):
     """The key schemas of a table and its indexes, as pairs of attribute and kind."""
+
     def pairs(schema):
         return [(mapping(each).get("AttributeName"), mapping(each).get("KeyType")) for each in items(schema)]
 
@@ -66,7 +79,10 @@ def schemas(table):
 def on_demand(stack):
     for table in stack.of("DynamoDB::Table"):
         if table.get("BillingMode") != "PAY_PER_REQUEST":
-            yield table.id, f"BillingMode is {table.get('BillingMode')}: a burst of events is throttled; use PAY_PER_REQUEST"
+            yield (
+                table.id,
+                f"BillingMode is {table.get('BillingMode')}: a burst of events is throttled; use PAY_PER_REQUEST",
+            )
         if table.get("ProvisionedThroughput"):
             yield table.id, "has ProvisionedThroughput beside on-demand billing; remove it"
         for holder in [table.properties, *map(mapping, items(table.get("GlobalSecondaryIndexes")))]:
@@ -80,7 +96,10 @@ def on_demand(stack):
 def schema(stack):
     for variable, (index, *index_keys) in sources.indexes().items():
         for table in tables_of(stack, variable):
-            types = {mapping(each).get("AttributeName"): mapping(each).get("AttributeType") for each in items(table.get("AttributeDefinitions"))}
+            types = {
+                mapping(each).get("AttributeName"): mapping(each).get("AttributeType")
+                for each in items(table.get("AttributeDefinitions"))
+            }
             expected = [("the table", sources.table_keys()), (f"the index {index}", index_keys)]
             found = dict(schemas(table))
             for where, keys in expected:
@@ -88,7 +107,10 @@ def schema(stack):
                 if has != list(keys):
                     yield table.id, f"the key of {where} is {has}; the code ({variable}) uses {list(keys)}"
             for each in items(table.get("GlobalSecondaryIndexes")):
-                if mapping(each).get("IndexName") == index and mapping(mapping(each).get("Projection")).get("ProjectionType") != "ALL":
+                if (
+                    mapping(each).get("IndexName") == index
+                    and mapping(mapping(each).get("Projection")).get("ProjectionType") != "ALL"
+                ):
                     yield table.id, f"the index {index} does not project ALL: what is read through it lacks the state"
             for extra in set(found) - {where for where, _ in expected}:
                 yield table.id, f"has {extra}, which the code does not use: every write pays for it"
@@ -105,7 +127,10 @@ def expiry(stack):
     for table in tables_of(stack, "EVENTS_TABLE"):
         ttl = mapping(table.get("TimeToLiveSpecification"))
         if truth(ttl.get("Enabled")) is not True or ttl.get("AttributeName") != sources.expiry_attribute():
-            yield table.id, f"its records do not expire by {sources.expiry_attribute()}, which the code sets: the ledger grows for ever"
+            yield table.id, (
+                f"its records do not expire by {sources.expiry_attribute()}, which the code sets: the ledger grows"
+                " for ever"
+            )
     for table in tables_of(stack, "BILLING_TABLE"):
         if truth(table.get("TimeToLiveSpecification", "Enabled")):
             yield table.id, "has a time to live: billing state never expires; remove TimeToLiveSpecification"

@@ -9,11 +9,25 @@ from rules import rule
 
 # What is made only for others to use it.
 FOR_OTHERS = (
-    "ApiGatewayV2::Api", "ApiGatewayV2::Integration", "DynamoDB::Table", "IAM::Role", "KMS::Key", "Lambda::Alias",
-    "Logs::LogGroup", "SNS::Topic", "SQS::Queue", "SecretsManager::Secret",
+    "ApiGatewayV2::Api",
+    "ApiGatewayV2::Integration",
+    "DynamoDB::Table",
+    "IAM::Role",
+    "KMS::Key",
+    "Lambda::Alias",
+    "Logs::LogGroup",
+    "SNS::Topic",
+    "SQS::Queue",
+    "SecretsManager::Secret",
 )
 # What refers to everything, or only guards it: a queue that only its policy names is of no use.
-GUARDS = ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::SNS::Subscription", "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard")
+GUARDS = (
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
+)
 
 
 @rule("references lead to something", once=True)
@@ -37,7 +51,10 @@ def absent(stack):
     for resource in stack.resources.values():
         for name in sorted(needed(stack, [resource.raw.get("Properties"), resource.raw.get("UpdatePolicy")])):
             if name in stack.all and name not in stack.resources:
-                yield resource.id, f"refers to {name}, which is not there then; give both the same Condition or use Fn::If"
+                yield (
+                    resource.id,
+                    f"refers to {name}, which is not there then; give both the same Condition or use Fn::If",
+                )
     for name, raw in mapping(stack.template.get("Outputs")).items():
         if name in stack.outputs:
             for id in sorted(needed(stack, mapping(raw).get("Value"))):
@@ -81,7 +98,10 @@ def conditions(written):
         parameter = mapping(mapping(template.get("Parameters")).get(name))
         allowed = items(parameter.get("AllowedValues"))
         if allowed and str(literal) not in map(str, allowed):
-            yield name, f"a condition compares it with {literal!r}, which it can never be ({', '.join(map(str, allowed))})"
+            yield (
+                name,
+                f"a condition compares it with {literal!r}, which it can never be ({', '.join(map(str, allowed))})",
+            )
     for name in sorted(set(known) - in_conditions):
         if len({stack.holds(name) for stack in written.stacks}) == 1 and name in used:
             yield name, "is a condition that no parameter changes"
@@ -99,7 +119,10 @@ def switches(written):
         if set(pair) != {True, False} or changed[0] not in parameters:
             continue
         for id in sorted(set(pair[True].resources) - set(pair[False].resources)):
-            yield id, f"is there when {changed[0]} is {pair[True].values[changed[0]]!r}, and not when it is {pair[False].values[changed[0]]!r}: the condition is the wrong way round"
+            yield id, (
+                f"is there when {changed[0]} is {pair[True].values[changed[0]]!r}, and not when it is"
+                f" {pair[False].values[changed[0]]!r}: the condition is the wrong way round"
+            )
 
 
 def off(value):

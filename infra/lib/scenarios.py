@@ -4,7 +4,7 @@ These are the defaults, each other value that a condition asks for, all options 
 lowest and at their highest, and each word that a parameter allows.
 """
 
-from model import Stack, items, mapping, number, truth
+from model import DEFAULTS, Stack, items, mapping, number, truth
 
 # What stands for a value of a parameter that has no default, and for "something" where a condition asks for nothing.
 SAMPLE = "sample"
@@ -14,7 +14,7 @@ def stacks(template):
     """The stacks to judge, the one of the defaults first."""
     parameters = {name: p for name, p in mapping(template.get("Parameters")).items() if isinstance(p, dict)}
     defaults = {name: _default(parameter) for name, parameter in parameters.items()}
-    made = [Stack(template, defaults, "the defaults")]
+    made = [Stack(template, defaults, DEFAULTS)]
 
     choices = {}
     for name, literal in comparisons(template):
@@ -35,7 +35,9 @@ def stacks(template):
         numbers = {name: p[bound] for name, p in parameters.items() if number(p.get(bound)) is not None}
         numbers |= {name: best(numeric(p), key=number) for name, p in parameters.items() if numeric(p)}
         made.append(Stack(template, full | numbers, f"all options on and all numbers at their {label}"))
-    words = {name: items(p.get("AllowedValues")) for name, p in parameters.items() if name not in choices and not numeric(p)}
+    words = {
+        name: items(p.get("AllowedValues")) for name, p in parameters.items() if name not in choices and not numeric(p)
+    }
     for index in range(max(map(len, words.values()), default=0)):
         chosen = {name: values[index] for name, values in words.items() if index < len(values)}
         made.append(Stack(template, full | chosen, ", ".join(f"{name}={value!r}" for name, value in chosen.items())))
@@ -60,7 +62,9 @@ def comparisons(template):
         value = pending.pop()
         for key, argument in mapping(value).items():
             if key == "Fn::Equals" and isinstance(argument, list) and len(argument) == 2:
-                names = [side["Ref"] for side in argument if isinstance(side, dict) and isinstance(side.get("Ref"), str)]
+                names = [
+                    side["Ref"] for side in argument if isinstance(side, dict) and isinstance(side.get("Ref"), str)
+                ]
                 literals = [side for side in argument if not isinstance(side, (dict, list))]
                 if names and literals:
                     yield names[0], literals[0]
