@@ -41,7 +41,9 @@ impl Ministack {
                 &address.to_string(),
             ])
             .env("AWS_ENDPOINT_URL", &endpoint)
-            .env("GATEWAY_PORT", address.port().to_string());
+            .env("GATEWAY_PORT", address.port().to_string())
+            // It would listen on all addresses for it.
+            .env("IOT_MTLS_ENABLED", "0");
         let process = Process::start(command).expect("python starts");
         process.line_with("Running on").await;
         Some(Self { endpoint, process })
