@@ -2,11 +2,13 @@
 
 No tool lints a SAM source well: a dangling reference passes unseen. So everything here judges the expansion.
 Input and output are plain dictionaries, in which the short forms of intrinsic functions are written out
-(`!Ref x` is `{"Ref": "x"}`).
+(`!Ref x` is `{"Ref": "x"}`). As a program it prints the expansion of the file that it is given.
 """
 
 import copy
+import json
 import os
+import sys
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
@@ -50,3 +52,8 @@ class _Policies:
 
     def load(self):
         return NO_MANAGED_POLICIES
+
+
+if __name__ == "__main__":
+    json.dump(expand(load(sys.argv[1])), sys.stdout, indent=2)
+    print()

@@ -22,7 +22,7 @@ use billhook_store::{LedgerEntry, Store, Tables};
 use consumer::Consumer;
 use consumer::record::{Delivery, DeliveryOutcome};
 use lambda_http::{Body, Request, RequestExt};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use webhook::secrets::Secrets;
 
 /// The time of every test, in Unix seconds: after the last event of every life, before Ada's access ends.
@@ -219,10 +219,18 @@ impl Lines {
     #[must_use]
     pub fn log(&self) -> Log {
         let lines = self.clone();
-        Log::new(Level::Info, move |line: &Line| {
-            let mut lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.push(line.to_string());
-        })
+        Log::new(Level::Info, move |line: &Line| lines.push(line.to_string()))
+    }
+
+    /// What keeps lines of metrics here.
+    pub fn writer(&self) -> impl Fn(&str) + Send + Sync + use<> {
+        let lines = self.clone();
+        move |line| lines.push(line.to_owned())
+    }
+
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(line);
     }
 
     /// Every line so far.
@@ -268,6 +276,17 @@ pub fn request(path: &str, body: &[u8], signature: Option<&str>) -> Request {
     let body = Body::Binary(body.to_vec());
     let request = request.body(body).expect("a path and a header are enough");
     request.with_raw_http_path(path)
+}
+
+/// An event of one customer, small and whole: one that shows an e-mail address.
+pub fn customer_event(id: &str, created: i64, email: &str) -> Vec<u8> {
+    json!({
+        "id": id, "object": "event", "type": "customer.updated", "created": created, "livemode": false,
+        "api_version": "2026-10-28.endive", "request": {"id": null},
+        "data": {"object": {"id": "cus_1", "object": "customer", "created": 1, "email": email}},
+    })
+    .to_string()
+    .into_bytes()
 }
 
 /// Posts a body to the webhook function, signed with a secret: the status and the answer.

@@ -15,6 +15,7 @@
 //! | [`sqs_endpoint`] | an SQS that takes messages, or fails as it is told |
 //! | [`events_endpoint`] | an EventBridge that takes events, or fails as it is told |
 //! | [`billing_stream`] | the billing table's stream, filtered as the template says |
+//! | [`secrets_endpoint`] | a Secrets Manager that gives a secret, or fails as it is told |
 //! | [`requests`] | requests as API Gateway, a function URL and a load balancer hand them over |
 //! | [`batches`] | messages as Lambda's event source mapping hands them over |
 //! | [`turns`] | deliveries at once whose I/O calls wait for their turns |
@@ -32,6 +33,7 @@ pub mod process;
 pub mod program;
 pub mod requests;
 pub mod runtime_api;
+pub mod secrets_endpoint;
 pub mod sqs_endpoint;
 pub mod tools;
 pub mod turns;

@@ -138,10 +138,5 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 fn refusal(status: u16, code: &str) -> Response {
     let status = StatusCode::from_u16(status).expect("a status between 100 and 999");
     let answer = json!({"__type": code, "message": "told to fail"});
-    (
-        status,
-        [("content-type", CONTENT_TYPE)],
-        answer.to_string(),
-    )
-        .into_response()
+    (status, [("content-type", CONTENT_TYPE)], answer.to_string()).into_response()
 }

@@ -27,6 +27,22 @@ pub fn ministack() -> Option<PathBuf> {
     None
 }
 
+/// The folder of the programs `cargo-lambda` and zig, or none, which was said.
+///
+/// # Panics
+///
+/// Where there is none and everything is required.
+#[must_use]
+pub fn cargo_lambda() -> Option<PathBuf> {
+    let folder = workspace().join(".tools/infra");
+    let programs = folder.join("bin");
+    if folder.join(".ready").is_file() && programs.join("cargo-lambda").is_file() {
+        return programs.canonicalize().ok();
+    }
+    skipped("cargo-lambda is not installed");
+    None
+}
+
 /// Says that a test cannot run, and why.
 ///
 /// # Panics

@@ -3,6 +3,7 @@
 //! Stripe is a small server of the tests' own on 127.0.0.1 that answers with what it is told.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,9 +11,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use billhook_stripe::{ApiKey, StripeApi};
+use billhook_aws::AwsEnvironment;
+use billhook_aws::secret::Secret;
+use billhook_stripe::{ApiKey, StripeApi, parse_key};
 use billhook_tests::harness::deliver_messages;
 use billhook_tests::harness::{Ground, Lines, NOW, consumer, deliver, platform, record, state};
+use billhook_tests::secrets_endpoint::SecretsEndpoint;
 use consumer::Consumer;
 use consumer::record::DeliveryOutcome;
 use serde_json::{Value, json};
@@ -26,6 +30,8 @@ const THEN: i64 = NOW - 1000;
 struct Script {
     answers: VecDeque<(u16, Value)>,
     asked: Vec<String>,
+    /// How often it was asked with another key than the one that it knows.
+    refused: usize,
     /// An event that another consumer carries out while Stripe answers the first time.
     meanwhile: Option<(Arc<Consumer>, Vec<u8>)>,
 }
@@ -42,7 +48,11 @@ async fn answer(
         let delivery = deliver(&other, &event).await;
         assert_eq!(delivery.outcome, DeliveryOutcome::Applied, "{delivery:?}");
     }
-    assert_eq!(headers["authorization"], "Bearer sk_test_1");
+    if headers["authorization"] != "Bearer sk_test_1" {
+        stripe.lock().expect("no answer panicked").refused += 1;
+        let error = json!({"error": {"type": "invalid_request_error"}});
+        return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
+    }
     assert_eq!(headers["stripe-version"], billhook_stripe::API_VERSION);
     let mut stripe = stripe.lock().expect("no answer panicked");
     stripe.asked.push(path);
@@ -56,6 +66,13 @@ async fn answer(
 
 /// A Stripe that answers so, one after the other.
 async fn stripe(answers: &[(u16, Value)]) -> (StripeApi, Stripe) {
+    let (url, stripe) = stripe_at(answers).await;
+    let key = ApiKey::Plain("sk_test_1".to_owned());
+    (StripeApi::new(&url, key), stripe)
+}
+
+/// The same, by its URL alone.
+async fn stripe_at(answers: &[(u16, Value)]) -> (String, Stripe) {
     let script = Script {
         answers: answers.iter().cloned().collect(),
         ..Script::default()
@@ -67,10 +84,7 @@ async fn stripe(answers: &[(u16, Value)]) -> (StripeApi, Stripe) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (
-        StripeApi::new(&url, ApiKey::Plain("sk_test_1".to_owned())),
-        stripe,
-    )
+    (url, stripe)
 }
 
 fn subscription(status: &str) -> Value {
@@ -244,4 +258,39 @@ async fn entitlements_past_the_first_ten_are_asked_for() {
     let state = state(&ground.store, &platform(), "cus_1").await;
     assert_eq!(state["entitlements"].as_array().map(Vec::len), Some(112));
     assert_eq!(script.lock().unwrap().asked.len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_in_secrets_manager_is_read_when_it_is_needed_and_again_once_it_is_refused() {
+    const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:StripeApiKey-AbCdEf";
+    let ground = Ground::embedded().await;
+    let manager = SecretsEndpoint::start().await;
+    manager.put(ARN, "sk_test_old");
+    let now_ms = Arc::new(AtomicI64::new(NOW * 1000));
+    let told = now_ms.clone();
+    let environment = AwsEnvironment::local(manager.url().to_owned());
+    let secret = Secret::new(
+        &environment,
+        ARN.to_owned(),
+        parse_key,
+        Arc::new(move || told.load(Ordering::SeqCst)),
+    );
+    let (url, script) = stripe_at(&[(200, subscription("past_due"))]).await;
+    let mut consumer = consumer(ground.store.clone(), Lines::default().log());
+    consumer.stripe = Some(StripeApi::new(&url, ApiKey::Managed(Arc::new(secret))));
+    let [first, second] = circle();
+    deliver(&consumer, &first).await;
+    assert_eq!(manager.requests(), 0, "nothing was open yet");
+    let delivery = deliver(&consumer, &second).await;
+    assert_eq!(delivery.outcome, DeliveryOutcome::Retry);
+    assert_eq!(manager.requests(), 1, "read just now, so not again");
+
+    // Rolled in Stripe and told to Secrets Manager; half a minute later the refused key is read again.
+    manager.put(ARN, "sk_test_1");
+    now_ms.fetch_add(30_000, Ordering::SeqCst);
+    let delivery = deliver(&consumer, &second).await;
+    assert_eq!(delivery.outcome, DeliveryOutcome::Applied, "{delivery:?}");
+    assert_eq!(shown(&ground).await, ("past_due".into(), false));
+    assert_eq!(manager.requests(), 2);
+    assert_eq!(script.lock().expect("no answer panicked").refused, 3);
 }

@@ -14,24 +14,14 @@ use billhook_store::{LedgerEntry, keys};
 use billhook_tests::faults::{Call, Fault, Faults};
 use billhook_tests::harness::{
     Ground, LIVES, Life, NOW, RECEIVES_MAX, RETENTION_DAYS, Random, VISIBILITY, answer, count,
-    drain, ledger, life, platform, post, post_all, post_signed, request, sample, say, stack, state,
+    customer_event, drain, ledger, life, platform, post, post_all, post_signed, request, sample,
+    say, stack, state,
 };
 use consumer::record::{Delivery, DeliveryOutcome};
 use serde_json::{Value, json};
 use webhook::secrets::Secrets;
 
 const DAY: i64 = 86_400;
-
-/// A customer of its own for each test: an event that shows an e-mail address.
-fn customer_event(id: &str, created: i64, email: &str) -> Vec<u8> {
-    json!({
-        "id": id, "object": "event", "type": "customer.updated", "created": created, "livemode": false,
-        "api_version": "2026-10-28.endive", "request": {"id": null},
-        "data": {"object": {"id": "cus_1", "object": "customer", "created": 1, "email": email}},
-    })
-    .to_string()
-    .into_bytes()
-}
 
 async fn email(stack: &Stack) -> Value {
     state(&stack.store, &platform(), "cus_1").await["email"].clone()

@@ -4,6 +4,7 @@
 //! A line of metrics is apart from the lines of the log, and holds numbers and fixed words only. A log line never
 //! has the member `_aws` at its top, whatever came with a request, so nothing in a payload can become a metric.
 //! There is no dimension for a customer or an event type: each value of a dimension is a metric that is paid for.
+//! What AWS counts already is not counted here: what was enqueued is SQS's `NumberOfMessagesSent`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +30,6 @@ enum Unit {
     Seconds,
 }
 
-/// Webhook: deliveries that were verified and enqueued.
-pub const ENQUEUED: Metric = Metric::count("Enqueued");
 /// Webhook: deliveries that were refused with 4xx, and for want of a usable secret; also by [`REASON`].
 pub const REFUSED: Metric = Metric::count("Refused");
 /// Webhook: verified deliveries that the queue did not take.

@@ -30,7 +30,7 @@ pub use ledger::{LedgerEntry, Marked};
 pub use meter::{Meter, Units};
 pub use rows::Wrote;
 
-/// The consumer has thirty seconds for a batch; a call that hangs must leave time for the other records.
+/// The consumer has fifteen seconds for a batch; a call that hangs must leave time for the other records.
 const LIMITS: CallLimits = CallLimits {
     attempt: Duration::from_secs(2),
     call: Duration::from_secs(6),

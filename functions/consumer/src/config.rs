@@ -26,7 +26,8 @@ use billhook_core::time::Clock;
 use billhook_store::Tables;
 use billhook_stripe::{API_URL, ApiKey, StripeApi, parse_key};
 
-/// What the queue of this project is set to: throttled calls use up receives too, so a few is not enough.
+/// Where the variable is not set, and what `billhook dev` does. Throttled calls use up receives too, so a few is not
+/// enough; the stack in an account has a parameter for it.
 pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 8;
 
 /// The function's configuration.

@@ -23,7 +23,7 @@ use billhook_core::envelope::{BODY_BYTES_MAX, Envelope};
 use billhook_core::head::Head;
 use billhook_core::log::{Level, Line, Log, causes};
 use billhook_core::metrics::{
-    ENQUEUE_FAILURES, ENQUEUED, Measured, Metrics, OLD_SECRET_ONLY, SECRET_REFRESH_FAILURES,
+    ENQUEUE_FAILURES, Measured, Metrics, OLD_SECRET_ONLY, SECRET_REFRESH_FAILURES,
 };
 use billhook_core::scope::Source;
 use billhook_core::signature::{SignatureError, Verified, bearbilling, stripe};
@@ -95,7 +95,7 @@ impl<Q: Queue> Webhook<Q> {
             );
         self.log.write(&line);
         match &answer {
-            Answer::Received { .. } => measured.count(ENQUEUED),
+            Answer::Received { .. } => {}
             Answer::QueueUnavailable => measured.count(ENQUEUE_FAILURES),
             Answer::Unverified(_)
             | Answer::TooLarge

@@ -16,7 +16,7 @@ use super::{Database, consumer_at, customer_event, sample};
 const NONE: [&str; 0] = [];
 
 /// An event as it lies on the queue.
-fn message(event: &str) -> String {
+pub(super) fn message(event: &str) -> String {
     let envelope = Envelope {
         source: Source::Stripe,
         received_at_ms: 1_794_497_472_120,

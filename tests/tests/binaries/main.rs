@@ -9,6 +9,7 @@ mod logs;
 mod queue_failures;
 mod refusals;
 mod samples;
+mod secrets;
 mod start;
 mod wire;
 

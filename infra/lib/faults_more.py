@@ -1,0 +1,705 @@
+"""Faults of other kinds, to see that the net is not woven around the known ones."""
+
+from faults_known import CONSUMER_POLICY, WEBHOOK_POLICY
+from mutate import add, all_of, drop, put, replace, resource, swap
+
+ACCESS_POLICY = "AccessRole/Policies/0/PolicyDocument/Statement"
+DEPLOY_POLICY = "DeployRole/Policies/0/PolicyDocument/Statement"
+TRUST = "AssumeRolePolicyDocument/Statement/0"
+TLS = "PolicyDocument/Statement/0"
+
+
+def get(id, attribute):
+    """A `GetAtt`."""
+    return {"Fn::GetAtt": [id, attribute]}
+
+
+def ref(id):
+    """A `Ref`."""
+    return {"Ref": id}
+
+
+def sub(text):
+    """A `Sub`."""
+    return {"Fn::Sub": text}
+
+
+QUEUES = [
+    ("visibility of half an hour", put("EventsQueue/VisibilityTimeout", 1800)),
+    ("visibility left at its default", drop("EventsQueue/VisibilityTimeout")),
+    ("a longer timeout of the consumer", put("ConsumerFunction/Timeout", 60)),
+    ("maxReceiveCount that the consumer is not told of", put("EventsQueue/RedrivePolicy/maxReceiveCount", 12)),
+    ("maxReceiveCount over SQS's maximum", put("EventsQueue/RedrivePolicy/maxReceiveCount", 1001)),
+    ("MaxReceiveCount may be 1", put("Parameters/MaxReceiveCount/MinValue", 1)),
+    (
+        "a queue that is its own dead-letter queue",
+        put("EventsQueue/RedrivePolicy/deadLetterTargetArn", get("EventsQueue", "Arn")),
+    ),
+    (
+        "a dead-letter queue that redrives to the queue",
+        put("DeadLetterQueue/RedrivePolicy", {"deadLetterTargetArn": get("EventsQueue", "Arn"), "maxReceiveCount": 10}),
+    ),
+    (
+        "a dead-letter queue that lets nobody in",
+        put("DeadLetterQueue/RedriveAllowPolicy", {"redrivePermission": "denyAll"}),
+    ),
+    ("the queue keeps events for an hour", put("EventsQueue/MessageRetentionPeriod", 3600)),
+    ("dead letters without a retention", drop("DeadLetterQueue/MessageRetentionPeriod")),
+    ("a FIFO queue", put("EventsQueue/FifoQueue", True)),
+    ("a delay of every message", put("EventsQueue/DelaySeconds", 60)),
+    ("messages of 64 KiB at most", put("EventsQueue/MaximumMessageSize", 65536)),
+    ("dead letters not encrypted", drop("AccessDeadLetterQueue/SqsManagedSseEnabled")),
+    (
+        "the consumer's dead letters in the access function's queue",
+        put("EventsQueue/RedrivePolicy/deadLetterTargetArn", get("AccessDeadLetterQueue", "Arn")),
+    ),
+    (
+        "TLS demanded where there is TLS",
+        put(f"EventsQueuePolicy/{TLS}/Condition", {"Bool": {"aws:SecureTransport": "true"}}),
+    ),
+    ("TLS demanded for sending only", put(f"EventsQueuePolicy/{TLS}/Action", "sqs:SendMessage")),
+    ("TLS demanded of another queue", put(f"DeadLetterQueuePolicy/{TLS}/Resource", get("EventsQueue", "Arn"))),
+    (
+        "TLS demanded of one account only",
+        put(f"EventsQueuePolicy/{TLS}/Principal", {"AWS": sub("arn:aws:iam::${AWS::AccountId}:root")}),
+    ),
+    ("a Deny without its condition", drop(f"EventsQueuePolicy/{TLS}/Condition")),
+    ("TLS by a misspelt key", put(f"EventsQueuePolicy/{TLS}/Condition", {"Bool": {"aws:SecureTransports": "false"}})),
+    ("no policy for dead letters", drop("Resources/DeadLetterQueuePolicy")),
+    ("a policy for another queue", put("AccessDeadLetterQueuePolicy/Queues", [ref("DeadLetterQueue")])),
+    (
+        "everybody may send",
+        add(
+            "EventsQueuePolicy/PolicyDocument/Statement",
+            {
+                "Sid": "Open",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "sqs:SendMessage",
+                "Resource": get("EventsQueue", "Arn"),
+            },
+        ),
+    ),
+    ("every account's rules may send", drop("EventsQueuePolicy/PolicyDocument/Statement/1/Fn::If/1/Condition")),
+    (
+        "another rule may send",
+        put(
+            "EventsQueuePolicy/PolicyDocument/Statement/1/Fn::If/1/Condition/ArnEquals/aws:SourceArn",
+            sub("arn:aws:events:${AWS::Region}:${AWS::AccountId}:rule/other"),
+        ),
+    ),
+    (
+        "S3 may send in place of EventBridge",
+        put("EventsQueuePolicy/PolicyDocument/Statement/1/Fn::If/1/Principal", {"Service": "s3.amazonaws.com"}),
+    ),
+    (
+        "EventBridge may receive in place of send",
+        put("EventsQueuePolicy/PolicyDocument/Statement/1/Fn::If/1/Action", "sqs:ReceiveMessage"),
+    ),
+    ("EventBridge cannot put its dead letters", drop("DeadLetterQueuePolicy/PolicyDocument/Statement/1")),
+    ("a queue deleted with the stack", put("Resources/EventsQueue/DeletionPolicy", "Delete")),
+    ("dead letters replaced by an update", drop("Resources/DeadLetterQueue/UpdateReplacePolicy")),
+]
+MAPPINGS = [
+    ("the mapping is disabled", put("ConsumerSource/Enabled", False)),
+    ("the consumer reads the dead-letter queue", put("ConsumerSource/EventSourceArn", get("DeadLetterQueue", "Arn"))),
+    ("the mapping calls the webhook", put("ConsumerSource/FunctionName", ref("WebhookFunction.Alias"))),
+    ("the mapping calls no alias", put("ConsumerSource/FunctionName", ref("ConsumerFunction"))),
+    ("no bound of concurrency", drop("ConsumerSource/ScalingConfig")),
+    ("concurrency of 1001", put("Parameters/ConsumerConcurrency/MaxValue", 1001)),
+    ("a window of a minute", put("ConsumerSource/MaximumBatchingWindowInSeconds", 60)),
+    (
+        "a filter on the queue",
+        put("ConsumerSource/FilterCriteria", {"Filters": [{"Pattern": '{"body":{"source":["stripe"]}}'}]}),
+    ),
+    (
+        "provisioned pollers and a maximum",
+        put("ConsumerSource/ProvisionedPollerConfig", {"MinimumPollers": 2, "MaximumPollers": 10}),
+    ),
+    ("the stream from its latest", put("AccessSource/StartingPosition", "LATEST")),
+    ("a stream without bounds of retries", drop("AccessSource/MaximumRetryAttempts")),
+    ("a stream's failures go nowhere", drop("AccessSource/DestinationConfig")),
+    (
+        "a stream's failures go to the events",
+        put("AccessSource/DestinationConfig/OnFailure/Destination", get("EventsQueue", "Arn")),
+    ),
+    ("a stream's batches are not halved", put("AccessSource/BisectBatchOnFunctionError", False)),
+    ("a stream's batch fails as a whole", drop("AccessSource/FunctionResponseTypes")),
+    ("a filter that is no JSON", put("AccessSource/FilterCriteria/Filters/0/Pattern", "{dynamodb: }")),
+    (
+        "a filter on what no record has",
+        put("AccessSource/FilterCriteria/Filters/0/Pattern", '{"body":{"sk":["access"]}}'),
+    ),
+    (
+        "a filter without subscriptions",
+        replace("AccessSource/FilterCriteria/Filters/0/Pattern", '{"prefix":"subscription#"},', ""),
+    ),
+    (
+        "a filter for new rows only",
+        put(
+            "AccessSource/FilterCriteria/Filters/0/Pattern",
+            '{"eventName":["INSERT"],"dynamodb":{"NewImage":{"sk":{"S":[{"prefix":""}]}}}}',
+        ),
+    ),
+    (
+        "the access function reads the ledger's stream",
+        all_of(
+            put("AccessSource/EventSourceArn", get("EventsTable", "StreamArn")),
+            put("EventsTable/StreamSpecification", {"StreamViewType": "NEW_AND_OLD_IMAGES"}),
+        ),
+    ),
+]
+FUNCTIONS = [
+    ("a handler that there is not", put("Globals/Function/Handler", "main")),
+    ("an architecture that there is not", put("Globals/Function/Architectures", ["arm"])),
+    ("two architectures", put("Globals/Function/Architectures", ["arm64", "x86_64"])),
+    ("a timeout above the API's", put("WebhookFunction/Timeout", 20)),
+    ("a timeout below a call's", put("WebhookFunction/Timeout", 5)),
+    ("no timeout", drop("WebhookFunction/Timeout")),
+    ("a timeout of 20 minutes", put("AccessFunction/Timeout", 1200)),
+    ("memory below Lambda's", put("AccessFunction/MemorySize", 64)),
+    ("WebhookMemory may be 64", put("Parameters/WebhookMemory/MinValue", 64)),
+    ("reserved concurrency of none", put("WebhookFunction/ReservedConcurrentExecutions", 0)),
+    ("reserved concurrency below the mapping's", put("ConsumerFunction/ReservedConcurrentExecutions", 15)),
+    ("no alias", drop("Globals/Function/AutoPublishAlias")),
+    ("an alias that settings never reach", drop("ConsumerFunction/AutoPublishAliasAllProperties")),
+    ("a log group of another function", put("ConsumerFunction/LoggingConfig/LogGroup", ref("WebhookLogGroup"))),
+    ("no log group", drop("WebhookFunction/LoggingConfig")),
+    ("logs as text", put("WebhookFunction/LoggingConfig", {"LogGroup": ref("WebhookLogGroup")})),
+    ("logs without a retention", drop("WebhookLogGroup/RetentionInDays")),
+    ("logs deleted with the stack", put("Resources/ApiLogGroup/DeletionPolicy", "Delete")),
+    ("the binary of another function", put("Resources/ConsumerFunction/Metadata/BuildProperties/Binary", "webhook")),
+    ("not built by cargo-lambda", put("Resources/ConsumerFunction/Metadata/BuildMethod", "makefile")),
+    (
+        "a function in a VPC",
+        put("WebhookFunction/VpcConfig", {"SubnetIds": ["subnet-12345678"], "SecurityGroupIds": ["sg-12345678"]}),
+    ),
+    ("an open function URL", put("WebhookFunction/FunctionUrlConfig", {"AuthType": "NONE"})),
+    ("two functions with one role", put("WebhookFunction/Role", get("ConsumerRole", "Arn"))),
+    ("a check skipped without a reason", put("Resources/EventsQueue/Metadata/checkov/skip/0/comment", "")),
+    ("cfn-lint switched off", put("Resources/EventsQueue/Metadata/cfn-lint", {"config": {"ignore_checks": ["E"]}})),
+]
+ENVIRONMENT = [
+    ("a required variable is missing", drop("ConsumerFunction/Environment/Variables/BILLING_TABLE")),
+    (
+        "a misspelt variable",
+        all_of(
+            drop("ConsumerFunction/Environment/Variables/MAX_RECEIVE_COUNT"),
+            put("ConsumerFunction/Environment/Variables/MAX_RECEIVES", ref("MaxReceiveCount")),
+        ),
+    ),
+    (
+        "the tables the wrong way round",
+        swap(
+            "ConsumerFunction/Environment/Variables/EVENTS_TABLE",
+            "ConsumerFunction/Environment/Variables/BILLING_TABLE",
+        ),
+    ),
+    ("a queue's ARN for its URL", put("WebhookFunction/Environment/Variables/QUEUE_URL", get("EventsQueue", "Arn"))),
+    (
+        "the webhook sends to the dead-letter queue",
+        put("WebhookFunction/Environment/Variables/QUEUE_URL", ref("DeadLetterQueue")),
+    ),
+    (
+        "one secret for both sources",
+        put("WebhookFunction/Environment/Variables/BEARBILLING_WEBHOOK_SECRET_ARN", ref("StripeWebhookSecret")),
+    ),
+    (
+        "the sources' secrets the wrong way round",
+        swap(
+            "WebhookFunction/Environment/Variables/STRIPE_WEBHOOK_SECRET_ARN",
+            "WebhookFunction/Environment/Variables/BEARBILLING_WEBHOOK_SECRET_ARN",
+        ),
+    ),
+    (
+        "the signing secret for the API key",
+        put("ConsumerFunction/Environment/Variables/STRIPE_API_KEY_SECRET_ARN", ref("StripeWebhookSecret")),
+    ),
+    ("the mode is always live", put("ConsumerFunction/Environment/Variables/STRIPE_MODE", "live")),
+    (
+        "the mode is not one of Stripe's",
+        all_of(
+            put("Parameters/Mode/AllowedValues", ["test", "live", "sandbox"]), put("Parameters/Mode/Default", "sandbox")
+        ),
+    ),
+    ("another stack's name", put("ConsumerFunction/Environment/Variables/STACK_NAME", "billhook")),
+    ("no stack's name", drop("WebhookFunction/Environment/Variables/STACK_NAME")),
+    (
+        "another parameter's value",
+        put("ConsumerFunction/Environment/Variables/EVENT_RETENTION_DAYS", ref("LogRetentionDays")),
+    ),
+    ("events forgotten after 30 days", put("Parameters/EventRetentionDays/MinValue", 30)),
+    ("a level of log that there is not", put("Parameters/LogLevel/AllowedValues", ["info", "warn", "error", "debug"])),
+    ("a tolerance of a day", put("Parameters/SignatureToleranceSecs/Default", 86400)),
+    (
+        "a secret resolved into a variable",
+        put("ConsumerFunction/Environment/Variables/STRIPE_API_URL", "{{resolve:secretsmanager:stripe:SecretString}}"),
+    ),
+    ("an API key in a variable", put("ConsumerFunction/Environment/Variables/STRIPE_API_KEY", ref("LogLevel"))),
+]
+IAM = [
+    (
+        "the consumer may delete items",
+        put(
+            f"{CONSUMER_POLICY}/1/Action",
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+        ),
+    ),
+    (
+        "the webhook may write billing state",
+        add(WEBHOOK_POLICY, {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": get("BillingTable", "Arn")}),
+    ),
+    ("the webhook may not read its secret", drop(f"{WEBHOOK_POLICY}/1")),
+    ("the webhook may read only Stripe's secret", put(f"{WEBHOOK_POLICY}/1/Resource", ref("StripeWebhookSecret"))),
+    (
+        "the webhook may send to the dead-letter queue",
+        put(f"{WEBHOOK_POLICY}/0/Resource", get("DeadLetterQueue", "Arn")),
+    ),
+    ("a queue's URL for its ARN", put(f"{WEBHOOK_POLICY}/0/Resource", ref("EventsQueue"))),
+    ("a Deny where Allow is needed", put(f"{CONSUMER_POLICY}/2/Effect", "Deny")),
+    (
+        "a condition that never holds",
+        put(f"{CONSUMER_POLICY}/1/Condition", {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
+    ),
+    (
+        "everything but a few",
+        put(
+            f"{CONSUMER_POLICY}/1",
+            {
+                "Sid": "Most",
+                "Effect": "Allow",
+                "NotAction": "dynamodb:DeleteTable",
+                "Resource": get("BillingTable", "Arn"),
+            },
+        ),
+    ),
+    (
+        "every table",
+        put(
+            f"{CONSUMER_POLICY}/2/Resource",
+            sub("arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"),
+        ),
+    ),
+    (
+        "a managed policy beside",
+        put("ConsumerRole/ManagedPolicyArns", ["arn:aws:iam::aws:policy/AmazonDynamoDBFullAccess"]),
+    ),
+    (
+        "SAM's managed policy beside",
+        put(
+            "WebhookRole/ManagedPolicyArns",
+            [sub("arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole")],
+        ),
+    ),
+    ("anybody may take the role", put(f"ConsumerRole/{TRUST}/Principal", {"AWS": "*"})),
+    ("another service may take the role", put(f"ConsumerRole/{TRUST}/Principal", {"Service": "ec2.amazonaws.com"})),
+    (
+        "one more service may take the role",
+        put(f"ConsumerRole/{TRUST}/Principal", {"Service": ["lambda.amazonaws.com", "ec2.amazonaws.com"]}),
+    ),
+    ("nobody may take the role", put(f"WebhookRole/{TRUST}/Effect", "Deny")),
+    ("logs of another function", put(f"{CONSUMER_POLICY}/4/Resource", get("WebhookLogGroup", "Arn"))),
+    ("no logs", drop(f"{CONSUMER_POLICY}/4")),
+    ("the access function may not read the index", put(f"{ACCESS_POLICY}/1/Resource", [get("BillingTable", "Arn")])),
+    ("the access function may not read the stream", put(f"{ACCESS_POLICY}/0/Resource", get("BillingTable", "Arn"))),
+    (
+        "the access function may put events on any bus",
+        put(
+            f"{ACCESS_POLICY}/3/Resource",
+            sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/*"),
+        ),
+    ),
+    ("what the access function gives up cannot be kept", drop(f"{ACCESS_POLICY}/4")),
+    ("the deployment may not shift traffic", put(f"{DEPLOY_POLICY}/0/Action", ["lambda:GetAlias"])),
+    ("the deployment may change code", add(f"{DEPLOY_POLICY}/0/Action", "lambda:UpdateFunctionCode")),
+    ("the deployment cannot see alarms", drop(f"{DEPLOY_POLICY}/1")),
+    ("the readers may write", add("BillingReadPolicy/PolicyDocument/Statement/0/Action", "dynamodb:PutItem")),
+    (
+        "the readers may read the ledger",
+        add("BillingReadPolicy/PolicyDocument/Statement/0/Resource", get("EventsTable", "Arn")),
+    ),
+    (
+        "a user with a key",
+        all_of(
+            resource("Operator", "IAM::User", {}),
+            resource("OperatorKey", "IAM::AccessKey", {"UserName": ref("Operator")}),
+        ),
+    ),
+    ("a policy of the old version", put("WebhookRole/Policies/0/PolicyDocument/Version", "2008-10-17")),
+]
+TABLES = [
+    ("recovery switched off", put("EventsTable/PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled", False)),
+    ("a table replaced by an update", put("Resources/BillingTable/UpdateReplacePolicy", "Delete")),
+    (
+        "an attribute that no key uses",
+        add("BillingTable/AttributeDefinitions", {"AttributeName": "status", "AttributeType": "S"}),
+    ),
+    ("the sort key's type", put("EventsTable/AttributeDefinitions/3/AttributeType", "S")),
+    ("the index of another name", put("BillingTable/GlobalSecondaryIndexes/0/IndexName", "by-customer")),
+    (
+        "the index without the state",
+        put("BillingTable/GlobalSecondaryIndexes/0/Projection", {"ProjectionType": "KEYS_ONLY"}),
+    ),
+    (
+        "the index the wrong way round",
+        swap(
+            "BillingTable/GlobalSecondaryIndexes/0/KeySchema/0/AttributeName",
+            "BillingTable/GlobalSecondaryIndexes/0/KeySchema/1/AttributeName",
+        ),
+    ),
+    ("the table without a sort key", drop("BillingTable/KeySchema/1")),
+    (
+        "billing state expires",
+        put("BillingTable/TimeToLiveSpecification", {"AttributeName": "expires", "Enabled": True}),
+    ),
+    ("events never expire", drop("EventsTable/TimeToLiveSpecification")),
+    ("events expire by another attribute", put("EventsTable/TimeToLiveSpecification/AttributeName", "ttl")),
+    ("expiry switched off", put("EventsTable/TimeToLiveSpecification/Enabled", False)),
+    ("a stream of keys", put("BillingTable/StreamSpecification/StreamViewType", "KEYS_ONLY")),
+    (
+        "provisioned capacity",
+        all_of(
+            put("EventsTable/BillingMode", "PROVISIONED"),
+            put("EventsTable/ProvisionedThroughput", {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}),
+        ),
+    ),
+    ("a limit of ten writes", put("EventsTable/OnDemandThroughput", {"MaxWriteRequestUnits": 10})),
+]
+SECRETS = [
+    ("a secret in the template", put("StripeWebhookSecret/SecretString", "whsec_123")),
+    (
+        "a secret from a parameter",
+        all_of(
+            put("Parameters/StripeSecret", {"Type": "String", "NoEcho": True, "Description": "The secret."}),
+            put("StripeWebhookSecret/SecretString", ref("StripeSecret")),
+        ),
+    ),
+    ("a signing secret that is made up", put("StripeWebhookSecret/GenerateSecretString", {"PasswordLength": 32})),
+    ("a secret deleted with the stack", drop("Resources/StripeWebhookSecret/DeletionPolicy")),
+    (
+        "everybody may read the secret",
+        resource(
+            "OpenSecret",
+            "SecretsManager::ResourcePolicy",
+            {
+                "SecretId": ref("StripeWebhookSecret"),
+                "ResourcePolicy": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": "*",
+                            "Action": "secretsmanager:GetSecretValue",
+                            "Resource": "*",
+                        }
+                    ],
+                },
+            },
+        ),
+    ),
+    (
+        "an output shows a secret",
+        put("Outputs/StripeWebhookSecretArn/Value", sub("{{resolve:secretsmanager:${StripeWebhookSecret}}}")),
+    ),
+]
+API = [
+    ("a route to GET", put("StripeRoute/RouteKey", "GET /webhooks/stripe")),
+    ("a route of another path", put("StripeRoute/RouteKey", "POST /webhook/stripe")),
+    ("every path leads to the webhook", put("StripeRoute/RouteKey", "$default")),
+    ("a route to what is no integration", put("StripeRoute/Target", sub("${WebhookIntegration}"))),
+    ("a route that asks for IAM", put("StripeRoute/AuthorizationType", "AWS_IAM")),
+    ("an integration of another type", put("WebhookIntegration/IntegrationType", "HTTP_PROXY")),
+    ("another payload format", put("WebhookIntegration/PayloadFormatVersion", "1.0")),
+    ("the integration calls the consumer", put("WebhookIntegration/IntegrationUri", ref("ConsumerFunction.Alias"))),
+    ("the integration calls no alias", put("WebhookIntegration/IntegrationUri", get("WebhookFunction", "Arn"))),
+    ("the API's timeout below the function's", put("WebhookIntegration/TimeoutInMillis", 9000)),
+    ("the permission of another service", put("WebhookPermission/Principal", "events.amazonaws.com")),
+    ("the permission of everybody", put("WebhookPermission/Principal", "*")),
+    ("the permission without a source", drop("WebhookPermission/SourceArn")),
+    (
+        "the permission for GET",
+        put(
+            "WebhookPermission/SourceArn",
+            sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*/GET/webhooks/*"),
+        ),
+    ),
+    (
+        "the permission of another API",
+        put(
+            "WebhookPermission/SourceArn",
+            sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:abc123/*/POST/webhooks/*"),
+        ),
+    ),
+    ("the permission for the function, not its alias", put("WebhookPermission/FunctionName", ref("WebhookFunction"))),
+    ("the permission to read, not to invoke", put("WebhookPermission/Action", "lambda:GetFunction")),
+    ("a stage that is not deployed", put("ApiStage/AutoDeploy", False)),
+    ("a stage of another name", put("ApiStage/StageName", "prod")),
+    ("no throttles", drop("ApiStage/DefaultRouteSettings")),
+    ("a throttle of none", put("ApiStage/DefaultRouteSettings/ThrottlingBurstLimit", 0)),
+    (
+        "a route throttled to none",
+        put("ApiStage/RouteSettings", {"POST /webhooks/stripe": {"ThrottlingRateLimit": 0, "ThrottlingBurstLimit": 0}}),
+    ),
+    ("no access log", drop("ApiStage/AccessLogSettings")),
+    ("an access log that is no JSON", put("ApiStage/AccessLogSettings/Format", '{"id":$context.requestId')),
+    ("an access log without a status", replace("ApiStage/AccessLogSettings/Format", '"status":"$context.status",', "")),
+    (
+        "an access log with a header",
+        replace(
+            "ApiStage/AccessLogSettings/Format",
+            '{"request_id"',
+            '{"signature":"$request.header.Stripe-Signature","request_id"',
+        ),
+    ),
+    (
+        "an access log with a misspelt variable",
+        replace("ApiStage/AccessLogSettings/Format", "$context.status", "$context.statusCode"),
+    ),
+    ("an API that nobody can reach", put("Api/DisableExecuteApiEndpoint", True)),
+    ("an API for browsers", put("Api/CorsConfiguration", {"AllowOrigins": ["*"]})),
+    ("an API for web sockets", put("Api/ProtocolType", "WEBSOCKET")),
+    ("an output of another URL", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "/webhooks/stripe", "/webhook")),
+]
+EVENTS = [
+    ("the rule is disabled", put("StripeEventRule/State", "DISABLED")),
+    ("a pattern for one type", put("StripeEventRule/EventPattern/detail-type", ["invoice.paid"])),
+    ("a pattern for another source", put("StripeEventRule/EventPattern/source", ["stripe"])),
+    ("a pattern for everything", put("StripeEventRule/EventPattern", {"version": ["0"]})),
+    ("a rule on the default bus", drop("StripeEventRule/EventBusName")),
+    ("a rule to the dead-letter queue", put("StripeEventRule/Targets/0/Arn", get("DeadLetterQueue", "Arn"))),
+    ("the rule hands over the detail only", put("StripeEventRule/Targets/0/InputPath", "$.detail")),
+    ("the rule has no dead letters", drop("StripeEventRule/Targets/0/DeadLetterConfig")),
+    (
+        "the rule gives up after a minute",
+        put("StripeEventRule/Targets/0/RetryPolicy", {"MaximumEventAgeInSeconds": 60}),
+    ),
+]
+DEPLOYING = [
+    ("all at once in live mode", put("WebhookFunction/DeploymentPreference/Type", "AllAtOnce")),
+    (
+        "by and by in test mode only",
+        put("ConsumerFunction/DeploymentPreference/Type/Fn::If", ["IsLive", "AllAtOnce", "Canary10Percent5Minutes"]),
+    ),
+    ("no deployment preference", drop("ConsumerFunction/DeploymentPreference")),
+    ("a deployment without alarms", drop("ConsumerFunction/DeploymentPreference/Alarms")),
+    (
+        "a deployment that watches another function",
+        put("ConsumerFunction/DeploymentPreference/Alarms/0", ref("WebhookErrorsAlarm")),
+    ),
+]
+ALARMS = [
+    (
+        "two alarms on one function's errors, none on the other's",
+        put("ConsumerErrorsAlarm/Dimensions/0/Value", ref("WebhookFunction")),
+    ),
+    ("an alarm on a misspelt metric", put("WebhookErrorsAlarm/MetricName", "Error")),
+    ("a REST API's metric", put("ApiServerErrorsAlarm/MetricName", "5XXError")),
+    ("a REST API's dimension", put("ApiServerErrorsAlarm/Dimensions/0/Name", "ApiName")),
+    ("a misspelt name space", put("QueueAgeAlarm/Namespace", "AWS/Sqs")),
+    ("the dimension is the queue's URL", put("QueueAgeAlarm/Dimensions/0/Value", ref("EventsQueue"))),
+    ("a dimension too many", add("WebhookErrorsAlarm/Dimensions", {"Name": "Stack", "Value": ref("AWS::StackName")})),
+    ("no dimensions", drop("WebhookErrorsAlarm/Dimensions")),
+    ("the average of errors", put("WebhookErrorsAlarm/Statistic", "Average")),
+    ("the sum of ages", put("QueueAgeAlarm/Statistic", "Sum")),
+    ("the median of the lag", put("LagAlarm/ExtendedStatistic", "p50")),
+    ("an alarm that goes off when all is well", put("DeadLettersAlarm/ComparisonOperator", "LessThanThreshold")),
+    ("an alarm that is always on", put("ParkedAlarm/ComparisonOperator", "GreaterThanOrEqualToThreshold")),
+    ("silence that is never below", put("SilenceAlarm/Threshold", 0)),
+    ("silence without data is well", put("SilenceAlarm/TreatMissingData", "notBreaching")),
+    ("silence told in test mode only", put("Conditions/IsLive", {"Fn::Equals": [ref("Mode"), "test"]})),
+    ("no data is an alarm", put("WebhookErrorsAlarm/TreatMissingData", "breaching")),
+    ("a threshold of ten dead letters", put("DeadLettersAlarm/Threshold", 10)),
+    ("a threshold that is never reached", put("WebhookDurationAlarm/Threshold", 10000)),
+    ("a threshold in seconds for milliseconds", put("AccessLateAlarm/Threshold", 300)),
+    ("a threshold in milliseconds for seconds", put("QueueAgeAlarm/Threshold", 300000)),
+    ("a threshold of a thousand errors", put("ConsumerErrorsAlarm/Threshold", 1000)),
+    ("a period of 45 s", put("WebhookErrorsAlarm/Period", 45)),
+    ("more data points than periods", put("QueueAgeAlarm/DatapointsToAlarm", 6)),
+    ("a window of more than a day", put("ParkedAlarm/EvaluationPeriods", 289)),
+    ("an alarm after a day", put("ParkedAlarm/DatapointsToAlarm", 288)),
+    ("an alarm that tells nobody", drop("ConsumerErrorsAlarm/AlarmActions")),
+    ("an alarm with actions off", put("DeadLettersAlarm/ActionsEnabled", False)),
+    ("an alarm without a description", drop("LagAlarm/AlarmDescription")),
+    (
+        "a description without a first step",
+        put("LagAlarm/AlarmDescription", "Events take too long from Stripe to the state, see the runbook."),
+    ),
+    ("an alarm to a role", put("LagAlarm/AlarmActions", [get("DeployRole", "Arn")])),
+    ("no alarm on dead letters", drop("Resources/DeadLettersAlarm")),
+    ("no alarm on signatures", drop("Resources/SignatureMismatchAlarm")),
+    ("no alarm on the rule", drop("Resources/EventDestinationAlarm")),
+    ("no alarm on the queue's age in test mode", put("Resources/QueueAgeAlarm/Condition", "IsLive")),
+    ("a reason that there is not", put("SignatureMismatchAlarm/Dimensions/1/Value", "mismatch")),
+    ("another stack's metric", put("ParkedAlarm/Dimensions/0/Value", "billhook-live")),
+    (
+        "a metric that an expression leaves out",
+        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "FILL(writes, 0) + FILL(indexwrites, 0)"),
+    ),
+    ("an expression of what there is not", put("TimestampAlarm/Metrics/0/Expression", "FILL(old, 0) + FILL(futur, 0)")),
+    (
+        "an expression of another table",
+        put("EventsTableThrottlesAlarm/Metrics/1/MetricStat/Metric/Dimensions/0/Value", ref("BillingTable")),
+    ),
+    (
+        "an index that there is not",
+        put("BillingTableThrottlesAlarm/Metrics/2/MetricStat/Metric/Dimensions/1/Value", "parked"),
+    ),
+    ("two results of an alarm", put("TimestampAlarm/Metrics/1/ReturnData", True)),
+    ("a rule without its bus", drop("EventDestinationAlarm/Dimensions/0")),
+    ("a topic that CloudWatch cannot use", put("AlarmTopic/KmsMasterKeyId", "alias/aws/sns")),
+]
+DASHBOARD = [
+    (
+        "a graph of a misspelt metric",
+        replace("Dashboard/DashboardBody/Fn::Sub", '"billhook", "Applied"', '"billhook", "Applies"'),
+    ),
+    (
+        "a graph of a queue that there is not",
+        replace("Dashboard/DashboardBody/Fn::Sub", '"QueueName", "${EventsQueue.QueueName}"', '"QueueName", "events"'),
+    ),
+    (
+        "a graph of another name space",
+        replace("Dashboard/DashboardBody/Fn::Sub", '"AWS/ApiGateway"', '"AWS/ApiGatewayV2"'),
+    ),
+    ("a graph of another Region", replace("Dashboard/DashboardBody/Fn::Sub", '"${AWS::Region}"', '"us-west-1"')),
+    (
+        "a graph of a function that may not be there",
+        replace(
+            "Dashboard/DashboardBody/Fn::Sub",
+            '"FunctionName", "${ConsumerFunction}", {"label": "consumer errors"}',
+            '"FunctionName", "${AccessFunction}", {"label": "consumer errors"}',
+        ),
+    ),
+    ("no widgets", put("Dashboard/DashboardBody", '{"widgets": []}')),
+]
+WHOLE = [
+    ("a dangling GetAtt", put("ApiStage/AccessLogSettings/DestinationArn", get("AccessLog", "Arn"))),
+    (
+        "a dangling name in a text",
+        put("BillingReadPolicy/PolicyDocument/Statement/0/Resource/1", sub("${Billing.Arn}/index/by_customer")),
+    ),
+    ("an output of a dangling name", put("Outputs/QueueUrl/Value", ref("Queue"))),
+    ("an output without its condition", drop("Outputs/BearBillingWebhookSecretArn/Condition")),
+    ("a resource without its condition", drop("Resources/AccessErrorsAlarm/Condition")),
+    ("a resource that depends on nothing", put("Resources/Dashboard/DependsOn", "Nothing")),
+    ("a resource of another condition", put("Resources/AccessRole/Condition", "HasRefetch")),
+    ("a condition that there is not", put("Resources/SilenceAlarm/Condition", "IsProduction")),
+    ("a condition that can never hold", put("Conditions/IsLive", {"Fn::Equals": [ref("Mode"), "production"]})),
+    ("a condition the wrong way round", put("Conditions/HasRefetch", {"Fn::Equals": [ref("Refetch"), "disabled"]})),
+    ("a default out of its bounds", put("Parameters/ConsumerConcurrency/Default", 1)),
+    ("a default that is not allowed", put("Parameters/Mode/Default", "prod")),
+    ("a default that its pattern refuses", put("Parameters/AlarmEmail/Default", "nobody")),
+    ("a number without bounds", all_of(drop("Parameters/GraceDays/MinValue"), drop("Parameters/GraceDays/MaxValue"))),
+    ("a parameter without a description", drop("Parameters/GraceDays/Description")),
+    ("a parameter that nothing uses", put("WebhookFunction/MemorySize", 256)),
+    ("a pattern that is none", put("Parameters/AlarmEmail/AllowedPattern", "^([^@]+@[^@]+")),
+    ("a missing output", drop("Outputs/BillingTableName")),
+    ("a type that there is not", put("Resources/EventsQueue/Type", "AWS::SQS::Queues")),
+    ("a property that there is not", put("EventsQueue/VisibilityTimeoutSeconds", 90)),
+    ("a property of another type", put("EventsQueue/VisibilityTimeout", "ninety")),
+    ("no Transform", drop("Transform")),
+    ("a function without code", drop("ConsumerFunction/CodeUri")),
+    ("a subscription to another topic", put("AlarmSubscription/TopicArn", ref("StripeWebhookSecret"))),
+]
+FURTHER = [
+    ("a mapping's start for a queue", put("ConsumerSource/StartingPosition", "LATEST")),
+    ("policies beside the role", put("WebhookFunction/Policies", ["AmazonSQSFullAccess"])),
+    (
+        "dead letters of the function that it may not send",
+        put("ConsumerFunction/DeadLetterQueue", {"Type": "SQS", "TargetArn": get("DeadLetterQueue", "Arn")}),
+    ),
+    ("tracing that is not allowed", put("Globals/Function/Tracing", "Active")),
+    (
+        "a graph of a statistic that there is not",
+        replace("Dashboard/DashboardBody/Fn::Sub", '"stat": "p99"', '"stat": "99p"'),
+    ),
+    (
+        "two queues of one name",
+        all_of(put("EventsQueue/QueueName", "events"), put("DeadLetterQueue/QueueName", "events")),
+    ),
+    ("a retention of logs that can be 89", add("Parameters/LogRetentionDays/AllowedValues", 89)),
+    (
+        "a retention of logs of any number",
+        all_of(
+            drop("Parameters/LogRetentionDays/AllowedValues"),
+            put("Parameters/LogRetentionDays/MinValue", 1),
+            put("Parameters/LogRetentionDays/MaxValue", 3653),
+        ),
+    ),
+    ("days that can be a word", put("Parameters/PurchaseDays/AllowedPattern", "^.*$")),
+    ("an output whose reference is not one", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "${Api}", "{Api}")),
+    ("an output of the wrong queue", put("Outputs/DeadLetterQueueUrl/Value", ref("EventsQueue"))),
+    (
+        "the tables' outputs the wrong way round",
+        swap("Outputs/EventsTableName/Value", "Outputs/BillingTableName/Value"),
+    ),
+    (
+        "calls to another address",
+        put("ConsumerFunction/Environment/Variables/AWS_ENDPOINT_URL", "http://localhost:8000"),
+    ),
+    ("an alarm in another unit", put("LagAlarm/Unit", "Milliseconds")),
+    ("an alarm without a period", drop("ParkedAlarm/Period")),
+    ("slow answers of the wrong function", put("WebhookDurationAlarm/Dimensions/0/Value", ref("ConsumerFunction"))),
+    (
+        "one alarm twice for one reason",
+        put("TimestampAlarm/Metrics/1/MetricStat/Metric/Dimensions/1/Value", "timestamp_in_future"),
+    ),
+    ("readers that cannot ask the index", drop("BillingReadPolicy/PolicyDocument/Statement/0/Resource/1")),
+    (
+        "everybody may put events on a bus",
+        resource(
+            "OpenBus", "Events::EventBusPolicy", {"StatementId": "open", "Principal": "*", "Action": "events:PutEvents"}
+        ),
+    ),
+    ("a subscription without its condition", drop("Resources/AlarmSubscription/Condition")),
+    ("a rule without its condition", drop("Resources/StripeEventRule/Condition")),
+    ("a burst of none can be set", put("Parameters/WebhookBurst/MinValue", 0)),
+    ("a silence of six weeks can be set", put("Parameters/SilenceHours/MaxValue", 1000)),
+    ("Stripe's route only with Bear Billing's", put("Resources/StripeRoute/Condition", "HasBearBilling")),
+    ("the permission in live mode only", put("Resources/WebhookPermission/Condition", "IsLive")),
+    ("the mapping in live mode only", put("ConsumerSource/Enabled", {"Fn::If": ["IsLive", True, False]})),
+    (
+        "branches the wrong way round",
+        put(
+            "WebhookFunction/ReservedConcurrentExecutions/Fn::If",
+            ["HasReservedConcurrency", ref("AWS::NoValue"), ref("WebhookReservedConcurrency")],
+        ),
+    ),
+    (
+        "messages expire before they are dead letters",
+        all_of(put("EventsQueue/MessageRetentionPeriod", 345600), put("EventsQueue/VisibilityTimeout", 600)),
+    ),
+    (
+        "the access log in a function's group",
+        put("ApiStage/AccessLogSettings/DestinationArn", get("WebhookLogGroup", "Arn")),
+    ),
+    (
+        "an account may send to the queue",
+        add(
+            "EventsQueuePolicy/PolicyDocument/Statement",
+            {
+                "Sid": "Account",
+                "Effect": "Allow",
+                "Principal": {"AWS": ref("AWS::AccountId")},
+                "Action": "sqs:SendMessage",
+                "Resource": get("EventsQueue", "Arn"),
+            },
+        ),
+    ),
+]
+FAULTS = (
+    FURTHER
+    + QUEUES
+    + MAPPINGS
+    + FUNCTIONS
+    + ENVIRONMENT
+    + IAM
+    + TABLES
+    + SECRETS
+    + API
+    + EVENTS
+    + DEPLOYING
+    + ALARMS
+    + DASHBOARD
+    + WHOLE
+)

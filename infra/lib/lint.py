@@ -1,0 +1,68 @@
+"""The linters that others made: `sam validate --lint`, cfn-lint, checkov. Each gives a list of findings."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+REGION = "us-east-1"
+
+
+def sam(path):
+    """`sam validate --lint` of a template as it is written."""
+    # Of its own folder, so that no samconfig.toml of the caller's has a say.
+    command = [_tool("sam"), "validate", "--lint", "--template-file", os.path.abspath(path), "--region", REGION]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return []
+    text = done.stdout + done.stderr
+    if "Traceback" in text:
+        errors = [line for line in text.splitlines() if line.startswith("Error:")] or text.splitlines()[-1:]
+        return [f"sam cannot judge this template: {line}" for line in errors]
+    # It puts all findings into one line.
+    lines = [line.strip() for line in text.replace(", [", "\n[").splitlines()]
+    return [line for line in lines if line and not line.startswith("SAM CLI")] or [f"exit status {done.returncode}"]
+
+
+def cfn(expanded):
+    """cfn-lint of an expanded template. Its warnings count."""
+    from cfnlint.api import lint
+    from cfnlint.config import ManualArgs
+
+    found = lint(json.dumps(expanded, default=str), config=ManualArgs(regions=[REGION]))
+    return [f"{_where(match)}: {match.message} ({match.rule.id})" for match in found]
+
+
+def _where(match):
+    path = [str(part) for part in getattr(match, "path", None) or []]
+    return (
+        path[1] + "." + ".".join(path[2:]) if len(path) > 2 and path[0] == "Resources" else ".".join(path) or "template"
+    )
+
+
+def checkov(expanded):
+    """checkov of an expanded template, without its own downloads."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "template.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(expanded, file, default=str)
+        command = [_tool("checkov"), "--skip-download", "--quiet", "--compact", "--output", "json"]
+        command += ["--framework", "cloudformation", "--file", path]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        return [f"exit status {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}"]
+    if "results" not in report:
+        return ["checkov found nothing to look at in the template"] if report.get("resource_count", 0) == 0 else []
+    failed = report["results"]["failed_checks"]
+    errors = report["results"].get("parsing_errors", [])
+    return [f"{item['resource']}: {item['check_name']} ({item['check_id']})" for item in failed] + [
+        f"{os.path.basename(item)} cannot be read" for item in errors
+    ]
+
+
+def _tool(name):
+    return os.path.join(os.path.dirname(sys.executable), name)

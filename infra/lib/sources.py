@@ -1,0 +1,85 @@
+"""What the Rust code says that the template must agree with: variables, metrics, reasons, keys, calls.
+
+Read from the source, so that neither can change without the other.
+"""
+
+import functools
+import json
+import os
+import re
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+
+
+def read(path):
+    """A file of the repository; nothing where it is not there."""
+    try:
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+@functools.cache
+def variables(program):
+    """The variables that a function documents: which, and whether each is required. None without its source."""
+    rows = re.findall(r"^//! \| `([A-Z0-9_]+)` \|.*\| ([^|]*) \|$", read(f"functions/{program}/src/config.rs"), re.M)
+    return {name: default.strip() == "required" for name, default in rows} or None
+
+
+@functools.cache
+def metrics():
+    """The metrics that the functions write: by name, whether each counts (else it measures)."""
+    found = re.findall(r'Metric::(count|seconds)\("(\w+)"\)', read("crates/core/src/metrics.rs"))
+    return {name: kind == "count" for kind, name in found}
+
+
+@functools.cache
+def reasons():
+    """The reasons that a refusal is counted by."""
+    text = read("crates/core/src/signature.rs") + read("functions/webhook/src/answer.rs")
+    return set(re.findall(r'=> "([a-z0-9_]+)"', text))
+
+
+@functools.cache
+def constant(path, name):
+    """The text of a constant."""
+    found = re.search(rf'const {name}: &(?:\'static )?str = "([^"]*)"', read(path))
+    return found.group(1) if found else None
+
+
+@functools.cache
+def indexes():
+    """The index of each table and its keys, by the variable that names the table."""
+    keys = functools.partial(constant, "crates/store/src/keys.rs")
+    return {
+        "BILLING_TABLE": (keys("BY_CUSTOMER"), (keys("CPK"), "S"), (keys("CSK"), "S")),
+        "EVENTS_TABLE": (keys("PARKED"), (keys("PARKED"), "S"), (keys("RECEIVED"), "N")),
+    }
+
+
+@functools.cache
+def table_keys():
+    """The keys of both tables."""
+    keys = functools.partial(constant, "crates/store/src/keys.rs")
+    return (keys("PK"), "S"), (keys("SK"), "S")
+
+
+def expiry_attribute():
+    """What the ledger's records expire by."""
+    return constant("crates/store/src/ledger.rs", "EXPIRES")
+
+
+@functools.cache
+def calls():
+    """The calls to AWS that each program makes, see `calls.json`."""
+    with open(os.path.join(os.path.dirname(__file__), "calls.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+@functools.cache
+def call_seconds(program):
+    """How long a call of this program's to its queue or tables takes at most, in seconds."""
+    path = {"webhook": "crates/queue/src/sqs.rs", "consumer": "crates/store/src/lib.rs"}.get(program)
+    found = re.search(r"call: Duration::from_secs\((\d+)\)", read(path)) if path else None
+    return int(found.group(1)) if found else 0
