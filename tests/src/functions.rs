@@ -14,7 +14,7 @@ pub fn workspace() -> &'static Path {
 /// The built function of this name.
 ///
 /// It is looked for in the folder `BILLHOOK_FUNCTIONS_DIR`, which `./check` sets to the release build. Without
-/// that variable both functions are built once, in the profile and the target folder of the tests themselves.
+/// that variable all functions are built once, in the profile and the target folder of the tests themselves.
 ///
 /// # Panics
 ///
@@ -35,7 +35,7 @@ pub fn function(name: &str) -> PathBuf {
     binary
 }
 
-/// Builds both functions and returns the folder they are in.
+/// Builds the functions and returns the folder they are in.
 fn build() -> PathBuf {
     let test = env::current_exe().expect("a test knows where it is");
     // target/<profile>/deps/<test>
@@ -49,6 +49,7 @@ fn build() -> PathBuf {
             "--quiet",
             "--package=webhook",
             "--package=consumer",
+            "--package=access",
         ])
         .arg("--target-dir")
         .arg(target);

@@ -16,11 +16,13 @@
 //! | [`decide`] | Which row changes, and under which guard? |
 //! | [`row`], [`ledger`] | What is stored? |
 //! | [`state`], [`access`] | What has the customer paid for? |
+//! | [`announce`] | Is that other than what the product was told? |
 //!
 //! Beside the way: [`config`] reads variables, [`log`] and [`metrics`] make lines, [`time`], [`token`] and
 //! [`scope`] are used by all.
 
 pub mod access;
+pub mod announce;
 pub mod config;
 pub mod decide;
 pub mod envelope;

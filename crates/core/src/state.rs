@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::access::{Known, Policy, STATUSES_BEST_FIRST, access, plan_features, status_place};
+use crate::access::{
+    Access, Known, Policy, STATUSES_BEST_FIRST, access, plan_features, status_place,
+};
 use crate::objects::Kind;
 use crate::row::{StoredRow, needs_refetch};
 use crate::scope::Scope;
@@ -102,6 +104,23 @@ pub fn customer_state(
         "usage": used(&usage),
         "usage_records": usage,
     }))
+}
+
+/// Whether a customer has access at `now` (Unix seconds), from their rows. The state says the same.
+#[must_use]
+pub fn customer_access(rows: &[CustomerRow], now: i64, policy: &Policy) -> Access {
+    let objects = |kind| objects_of(rows, kind);
+    let known = Known {
+        deleted: rows
+            .iter()
+            .any(|row| row.kind == Kind::Customer && row.stored.is_deleted()),
+        subscriptions: &objects(Kind::Subscription),
+        invoices: &objects(Kind::Invoice),
+        checkout_sessions: &objects(Kind::CheckoutSession),
+        charges: &objects(Kind::Charge),
+        disputes: &objects(Kind::Dispute),
+    };
+    access(known, now, policy)
 }
 
 /// The objects of a kind by id, without the deleted ones.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -47,6 +47,22 @@ pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
 
 pub(crate) fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// What a stream's record shows of an item: its texts, numbers and flags. Lists and maps are left out.
+pub(crate) fn from_image(image: &Map<String, Value>) -> Item {
+    let scalar = |value: &Value| {
+        let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+        let flag = || value.get("BOOL")?.as_bool();
+        text("S")
+            .map(AttributeValue::S)
+            .or_else(|| text("N").map(AttributeValue::N))
+            .or_else(|| flag().map(AttributeValue::Bool))
+    };
+    image
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), scalar(value)?)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | billing | a linked object: charge, payment intent, refund, dispute, checkout session, invoice payment; Bear Billing's invoice and usage | `scope#<kind>#<id>` | `row` |
 //! | billing | whose an owned object is, where its children name it alone: Bear Billing's subscription | `scope#<kind>#<id>` | `owner` |
 //! | billing | a child that waits for its parent's customer | `scope#<kind>#<id>` of the parent | `child#<kind>#<id>` of the child |
+//! | billing | what a customer's access was found to be last | `scope#customer#<customer>` | `access` |
 //! | events | an event | `scope#<hour of created>#<shard>` | `<event id>` |
 //! | events | a body without a time | `scope#none#<shard>` | `<event id>` or hash |
 //!
@@ -45,11 +46,14 @@ pub const PARKED: &str = "parked";
 pub const RECEIVED: &str = "received";
 
 /// The sort key of a linked object's row.
-const ROW: &str = "row";
+pub(crate) const ROW: &str = "row";
 /// The sort key of the note that says whose an owned object is.
 const OWNER: &str = "owner";
 /// What the sort keys of waiting children start with.
 pub(crate) const CHILD: &str = "child#";
+
+/// The sort key of what was noted of a customer's access.
+pub(crate) const ACCESS: &str = "access";
 
 /// In how many partitions the events of one hour lie. A partition takes 1,000 write units a second: at
 /// 10,000 events a second, each of one unit, sixteen of them take 625 each.
@@ -68,6 +72,41 @@ pub struct Key {
 #[must_use]
 pub fn customer_partition(scope: &Scope, customer: &str) -> String {
     partition(scope, Kind::Customer, customer)
+}
+
+/// A customer as the key of their partition names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerPartition {
+    /// The key itself.
+    pub pk: String,
+    /// Whose customer it is. An account whose id is no token stands as its hash.
+    pub scope: Scope,
+    /// The customer's id as a token.
+    pub customer: String,
+}
+
+impl CustomerPartition {
+    /// Takes a partition key apart; none where it is not a customer's.
+    #[must_use]
+    pub fn read(pk: &str) -> Option<Self> {
+        let [source, mode, account, kind, customer] = pk.split('#').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let scope = Scope {
+            source: Source::from_name(source)?,
+            mode: Mode::from_name(mode)?,
+            account: match account {
+                "-" => None,
+                "~-" => Some("-".to_owned()),
+                account => Some(account.to_owned()),
+            },
+        };
+        (kind == Kind::Customer.name()).then(|| Self {
+            pk: pk.to_owned(),
+            scope,
+            customer: customer.to_owned(),
+        })
+    }
 }
 
 /// The key of an object's row.
@@ -135,6 +174,11 @@ pub fn parked_partition(source: Source, mode: Mode) -> String {
 /// The object's part of a key: `<kind>#<id>`.
 pub(crate) fn object(kind: Kind, id: &str) -> String {
     format!("{}#{}", kind.name(), token(id))
+}
+
+/// The kind of object in a sort key of the form `<kind>#<id>`; none where it is of another form.
+pub(crate) fn kind_of(sort_key: &str) -> Option<Kind> {
+    Kind::from_name(sort_key.split('#').next()?)
 }
 
 fn partition(scope: &Scope, kind: Kind, id: &str) -> String {
@@ -213,6 +257,29 @@ mod tests {
             event(&scope(None), "evt_1", None).pk,
             "stripe#test#-#none#02"
         );
+    }
+
+    #[test]
+    fn a_customers_partition_says_whose_it_is() {
+        for account in [None, Some("acct_1"), Some("-")] {
+            let scope = scope(account);
+            let pk = customer_partition(&scope, "cus_1");
+            let read = CustomerPartition::read(&pk).expect("a customer's partition");
+            assert_eq!(
+                (read.pk, read.scope, read.customer.as_str()),
+                (pk, scope, "cus_1")
+            );
+        }
+        for other in [
+            "stripe#test#-#charge#ch_1",
+            "stripe#test#-#2025100908#02",
+            "other#test#-#customer#cus_1",
+            "stripe#test#-#customer",
+            "stripe#test#-#customer#cus_1#x",
+            "",
+        ] {
+            assert_eq!(CustomerPartition::read(other), None, "{other}");
+        }
     }
 
     #[test]

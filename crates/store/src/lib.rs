@@ -4,6 +4,7 @@
 //! every write has its guard, every answer says whether the guard held. [`keys`] documents where everything
 //! lies.
 
+mod access;
 mod attributes;
 mod error;
 pub mod keys;
@@ -11,6 +12,7 @@ mod ledger;
 mod meter;
 pub mod payload;
 mod rows;
+pub mod stream;
 pub mod tables;
 mod update;
 
@@ -22,6 +24,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use aws_types::SdkConfig;
 use billhook_aws::{AwsEnvironment, CallLimits, Service};
 
+pub use access::{CustomerView, LinkedRow};
 pub use error::{Disposition, StoreError, StoreErrorKind};
 pub use ledger::{LedgerEntry, Marked};
 pub use meter::{Meter, Units};

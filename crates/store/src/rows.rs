@@ -39,20 +39,20 @@ use crate::update::Update;
 ///
 /// A note that says whose an owned object is has `f`, `id` and `customer` of these. A note of a child that waits
 /// has `f` and `id`, its `kind`, and `linked`: true once it need not wait any more.
-mod names {
-    pub(super) const FORMAT: &str = "f";
-    pub(super) const REV: &str = "rev";
-    pub(super) const DATA: &str = "data";
-    pub(super) const AT: &str = "at";
-    pub(super) const TIES: &str = "ties";
-    pub(super) const OTHERS: &str = "others";
-    pub(super) const NEEDS_REFETCH: &str = "needs_refetch";
-    pub(super) const BASE_AT: &str = "base_at";
-    pub(super) const BASE_TIES: &str = "base_ties";
-    pub(super) const ID: &str = "id";
-    pub(super) const CUSTOMER: &str = "customer";
-    pub(super) const KIND: &str = "kind";
-    pub(super) const LINKED: &str = "linked";
+pub(crate) mod names {
+    pub(crate) const FORMAT: &str = "f";
+    pub(crate) const REV: &str = "rev";
+    pub(crate) const DATA: &str = "data";
+    pub(crate) const AT: &str = "at";
+    pub(crate) const TIES: &str = "ties";
+    pub(crate) const OTHERS: &str = "others";
+    pub(crate) const NEEDS_REFETCH: &str = "needs_refetch";
+    pub(crate) const BASE_AT: &str = "base_at";
+    pub(crate) const BASE_TIES: &str = "base_ties";
+    pub(crate) const ID: &str = "id";
+    pub(crate) const CUSTOMER: &str = "customer";
+    pub(crate) const KIND: &str = "kind";
+    pub(crate) const LINKED: &str = "linked";
 }
 
 /// What became of a guarded write.
@@ -186,7 +186,8 @@ impl Store {
     /// [`StoreError`] where the store did not answer.
     pub async fn children(&self, parent: &RowKey) -> Result<Vec<RowKey>, StoreError> {
         let pk = keys::own_partition(parent);
-        let items = self.query("find children", None, &pk, CHILD).await?;
+        let items = self.query("find children", None, &pk, SortKeys::StartWith(CHILD));
+        let items = items.await?;
         let child = |item: &Item| {
             let kind = text(item, names::KIND)
                 .as_deref()
@@ -253,23 +254,12 @@ impl Store {
     ) -> Result<Vec<CustomerRow>, StoreError> {
         const OPERATION: &str = "read a customer";
         let pk = keys::customer_partition(scope, customer);
-        let owned = self.query(OPERATION, None, &pk, "").await?;
-        let linked = self.query(OPERATION, Some(BY_CUSTOMER), &pk, "").await?;
-        let mut rows = Vec::with_capacity(owned.len() + linked.len());
-        for item in owned.iter().chain(&linked) {
-            let sort_key = if item.contains_key(CSK) { CSK } else { SK };
-            let Some(kind) = kind_of(item, sort_key) else {
-                continue;
-            };
-            let id = text(item, names::ID);
-            let id = id.ok_or_else(|| StoreError::unreadable(OPERATION, names::ID))?;
-            rows.push(CustomerRow {
-                kind,
-                id,
-                stored: read(OPERATION, item)?,
-            });
-        }
-        Ok(rows)
+        let owned = self.query(OPERATION, None, &pk, SortKeys::All).await?;
+        let linked = self.query(OPERATION, Some(BY_CUSTOMER), &pk, SortKeys::All);
+        let linked = linked.await?;
+        let rows = owned.iter().chain(&linked);
+        rows.filter_map(|item| customer_row(OPERATION, item).transpose())
+            .collect()
     }
 
     /// A customer's whole state as JSON, as `GET /customers/{id}` shows it; none if nothing is known of the
@@ -330,14 +320,13 @@ impl Store {
         Ok(())
     }
 
-    /// All items of a partition whose sort key starts with `prefix`: of the table strongly consistent, of an
-    /// index as it is.
-    async fn query(
+    /// All items of a partition with such sort keys: of the table strongly consistent, of an index as it is.
+    pub(crate) async fn query(
         &self,
         operation: &'static str,
         index: Option<&str>,
         pk: &str,
-        prefix: &str,
+        sort_keys: SortKeys<'_>,
     ) -> Result<Vec<Item>, StoreError> {
         let (pk_name, sk_name) = if index.is_some() {
             (CPK, CSK)
@@ -357,13 +346,17 @@ impl Store {
                 .consistent_read(index.is_none())
                 .set_exclusive_start_key(start)
                 .set_return_consumed_capacity(self.capacity());
-            request = if prefix.is_empty() {
-                request.key_condition_expression("#pk = :pk")
-            } else {
-                request
+            request = match sort_keys {
+                SortKeys::All => request.key_condition_expression("#pk = :pk"),
+                SortKeys::StartWith(prefix) => request
                     .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
                     .expression_attribute_names("#sk", sk_name)
-                    .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+                    .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned())),
+                SortKeys::Between(first, last) => request
+                    .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+                    .expression_attribute_names("#sk", sk_name)
+                    .expression_attribute_values(":first", AttributeValue::S(first.to_owned()))
+                    .expression_attribute_values(":last", AttributeValue::S(last.to_owned())),
             };
             let answer = request.send().await;
             let answer = answer.map_err(|error| StoreError::new(operation, &error))?;
@@ -376,7 +369,7 @@ impl Store {
         }
     }
 
-    fn update(&self, key: &keys::Key) -> UpdateItemFluentBuilder {
+    pub(crate) fn update(&self, key: &keys::Key) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.tables.billing)
@@ -397,6 +390,14 @@ impl Store {
             meter.read(capacity);
         }
     }
+}
+
+/// Which items of a partition are meant.
+#[derive(Clone, Copy)]
+pub(crate) enum SortKeys<'a> {
+    All,
+    StartWith(&'a str),
+    Between(&'a str, &'a str),
 }
 
 /// Completes the request for a row write: its condition, and what it sets.
@@ -454,7 +455,7 @@ fn raise_rev(update: &mut Update) {
     update.assign(names::REV, "if_not_exists(#rev, :zero) + :one");
 }
 
-fn number_value(number: impl ToString) -> AttributeValue {
+pub(crate) fn number_value(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
@@ -472,6 +473,20 @@ fn belongs_to(update: &mut Update, key: &RowKey, customer: &str) {
         AttributeValue::S(keys::customer_partition(&key.scope, customer)),
     );
     update.set(CSK, AttributeValue::S(keys::object(key.kind, &key.id)));
+}
+
+/// Reads a row of a customer's, of the table or of the index; none where the item is no row.
+pub(crate) fn customer_row(
+    operation: &'static str,
+    item: &Item,
+) -> Result<Option<CustomerRow>, StoreError> {
+    let sort_key = if item.contains_key(CSK) { CSK } else { SK };
+    let Some(kind) = text(item, sort_key).as_deref().and_then(keys::kind_of) else {
+        return Ok(None);
+    };
+    let id = text(item, names::ID).ok_or_else(|| StoreError::unreadable(operation, names::ID))?;
+    let stored = read(operation, item)?;
+    Ok(Some(CustomerRow { kind, id, stored }))
 }
 
 /// Reads a row from its item.
@@ -508,10 +523,4 @@ fn read_others(item: &Item) -> Option<BTreeMap<StateHash, Value>> {
     others
         .map(|(state, extract)| Some((state.parse().ok()?, attributes::to_json(extract))))
         .collect()
-}
-
-/// The kind of object in a sort key of the form `<kind>#<id>`.
-fn kind_of(item: &Item, sort_key: &str) -> Option<Kind> {
-    let sort_key = text(item, sort_key)?;
-    Kind::from_name(sort_key.split('#').next()?)
 }

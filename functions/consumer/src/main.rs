@@ -5,13 +5,12 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use billhook_aws::Service;
-use billhook_aws::process::{log_panics, print, print_line, unix_ms};
+use billhook_aws::process::{deadline_ms, log_panics, print, print_line, unix_ms};
 use billhook_core::log::{Level, Line, Log};
 use billhook_core::metrics::Metrics;
 use billhook_core::time::Clock;
 use billhook_store::Store;
 use consumer::Consumer;
-use consumer::batch::deadline_ms;
 use consumer::config::Config;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 

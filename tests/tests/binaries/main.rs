@@ -1,6 +1,7 @@
 //! What ships is a binary: the built functions, started under a small Lambda Runtime API and driven over HTTP,
 //! with SQS and DynamoDB endpoints on 127.0.0.1. Real protocols, real SDK calls.
 
+mod access;
 mod consumer;
 mod delivery;
 mod emulator;

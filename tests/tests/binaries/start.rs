@@ -28,7 +28,18 @@ async fn what_is_missing_stops_the_start_with_all_of_it_in_one_line() {
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
     ];
-    for (name, required) in [("webhook", webhook), ("consumer", consumer)] {
+    let access: &[&str] = &[
+        "BILLING_TABLE",
+        "EVENT_BUS_NAME",
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    ];
+    for (name, required) in [
+        ("webhook", webhook),
+        ("consumer", consumer),
+        ("access", access),
+    ] {
         let mut variables: Vec<_> = required.iter().map(|name| (*name, "")).collect();
         variables.push(("AWS_DEFAULT_REGION", ""));
         let lines = failed_start(name, &variables).await;
@@ -56,7 +67,19 @@ async fn what_is_malformed_stops_the_start_and_its_value_is_not_repeated() {
         ("MAX_RECEIVE_COUNT", "0"),
         ("LOG_LEVEL", "3oo"),
     ];
-    for (name, variables, good) in [("webhook", webhook, 1), ("consumer", consumer, 2)] {
+    let access: &[(&str, &str)] = &[
+        ("BILLING_TABLE", "billhook-billing"),
+        ("EVENT_BUS_NAME", "default"),
+        ("GRACE_DAYS", "3oo"),
+        ("PURCHASE_DAYS", "-3oo"),
+        ("LOST_DISPUTE", "3oo"),
+        ("LOG_LEVEL", "3oo"),
+    ];
+    for (name, variables, good) in [
+        ("webhook", webhook, 1),
+        ("consumer", consumer, 2),
+        ("access", access, 2),
+    ] {
         let lines = failed_start(name, variables).await;
         assert_eq!(lines.len(), 1, "{name}: {lines:#?}");
         for (variable, value) in &variables[good..] {

@@ -63,10 +63,26 @@ fn the_consumer_function_does_not_know_how_to_enqueue() {
     );
 }
 
+#[test]
+fn the_access_function_is_made_of_no_more_than_it_needs() {
+    check(
+        "access",
+        &["aws_sdk_dynamodb"],
+        &[
+            "aws_sdk_sqs",
+            "aws_sdk_eventbridge",
+            "aws_lambda_events",
+            "billhook_queue",
+            "billhook_stripe",
+            "lambda_http",
+        ],
+    );
+}
+
 /// Its first random bytes cost as much CPU as all the rest of a cold start ten times.
 #[test]
-fn neither_function_carries_aws_lc() {
-    for package in ["webhook", "consumer"] {
+fn no_function_carries_aws_lc() {
+    for package in ["webhook", "consumer", "access"] {
         check(
             package,
             &["ring"],
