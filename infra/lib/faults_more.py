@@ -602,6 +602,9 @@ WHOLE = [
     ("a subscription to another topic", put("AlarmSubscription/TopicArn", ref("StripeWebhookSecret"))),
 ]
 FURTHER = [
+    ("a secret that nothing uses when it is switched off", drop("Resources/StripeApiKeySecret/Condition")),
+    ("a level of log for one function only", drop("WebhookFunction/Environment/Variables/LOG_LEVEL")),
+    ("readers that cannot get an item", drop("BillingReadPolicy/PolicyDocument/Statement/0/Action/0")),
     ("a mapping's start for a queue", put("ConsumerSource/StartingPosition", "LATEST")),
     ("policies beside the role", put("WebhookFunction/Policies", ["AmazonSQSFullAccess"])),
     (

@@ -155,6 +155,10 @@ def same_parameter(stack):
             own = parameters.get(plain) or parameters.get({"stripemode": "mode"}.get(plain))
             if own and own not in {name for name, _ in references(value)}:
                 yield function.id, f"{variable} does not come from the parameter {own}, which would change nothing"
+        for variable in sorted(set(variables(program(function)) or ()) - set(raw)):
+            own = parameters.get(re.sub("[^a-z]", "", variable.lower()))
+            if own:
+                yield function.id, f"is not given {variable}, so the parameter {own} changes nothing for it"
         mode = raw.get("STRIPE_MODE")
         if program(function) == "consumer" and isinstance(mode, str):
             yield function.id, (

@@ -231,9 +231,11 @@ def readers(stack):
         allowed = [each for each in statements(policy.get("PolicyDocument")) if each.allows]
         names = {environment(function).get("BILLING_TABLE") for function in stack.of("Lambda::Function")}
         for table in (table for table in stack.of("DynamoDB::Table") if table.name in names):
-            for arn in (table.arn, f"{table.arn}/index/by_customer"):
-                if not is_allowed(allowed, "dynamodb:Query", arn):
-                    yield policy.id, f"is for readers of billing state, but does not allow dynamodb:Query on {arn}"
+            index = f"{table.arn}/index/by_customer"
+            asked = (("dynamodb:GetItem", table.arn), ("dynamodb:Query", table.arn), ("dynamodb:Query", index))
+            for action, arn in asked:
+                if not is_allowed(allowed, action, arn):
+                    yield policy.id, f"is for readers of billing state, but does not allow {action} on {arn}"
         for each in allowed:
             for action in each.actions:
                 if not action.partition(":")[2].startswith(READS):

@@ -134,7 +134,7 @@ def off(value):
 def unused(stack):
     used = {}
     for resource in stack.resources.values():
-        for name, _ in references([resource.raw.get("Properties"), resource.raw.get("UpdatePolicy")]):
+        for name in needed(stack, [resource.raw.get("Properties"), resource.raw.get("UpdatePolicy")]):
             used.setdefault(name, set()).add(resource)
     for resource in stack.of(*FOR_OTHERS):
         users = {user for user in used.get(resource.id, set()) if user is not resource}

@@ -23,8 +23,10 @@ def read(path):
 @functools.cache
 def variables(program):
     """The variables that a function documents: which, and whether each is required. None without its source."""
-    rows = re.findall(r"^//! \| `([A-Z0-9_]+)` \|.*\| ([^|]*) \|$", read(f"functions/{program}/src/config.rs"), re.M)
-    return {name: default.strip() == "required" for name, default in rows} or None
+    # A row may name several.
+    rows = re.findall(r"^//! \| (`[A-Z0-9_`, ]+`) \|.*\| ([^|]*) \|$", read(f"functions/{program}/src/config.rs"), re.M)
+    found = {name: default.strip() == "required" for names, default in rows for name in re.findall(r"\w+", names)}
+    return found or None
 
 
 @functools.cache
