@@ -23,7 +23,7 @@ pub fn print(line: &str) {
     println!("{line}");
 }
 
-/// Writes a line of log, see [`print`].
+/// Writes a line of log, see [`print()`].
 pub fn print_line(line: &Line) {
     print(&line.to_string());
 }

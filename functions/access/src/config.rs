@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `BILLING_TABLE` | the billing state | required |
 //! | `EVENT_BUS_NAME` | the EventBridge bus that access events are put on | required |
-//! | `GRACE_DAYS`, `PURCHASE_DAYS`, `LOST_DISPUTE` | who has access, see [`Variables::policy`] | 7, for ever, `ignore` |
+//! | `GRACE_DAYS` | how long a customer whose payment is overdue keeps access, in days | 7 |
+//! | `PURCHASE_DAYS` | how long a one-off purchase gives access, in days; 0 for not at all | none: for ever |
+//! | `LOST_DISPUTE` | `ignore` or `deny`: whether a lost dispute denies access | `ignore` |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
 //! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
 //!
