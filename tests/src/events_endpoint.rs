@@ -3,26 +3,20 @@
 //! It speaks EventBridge's JSON protocol to the real client, knows this one operation, and refuses what the service
 //! would (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::{Router, routing::post};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+
+use crate::endpoint::{Endpoint, Shared, check_call, lock, refusal, success};
 
 /// The bus's name as the function is told it.
 pub const EVENT_BUS: &str = "billhook-access";
 
 /// The endpoint. It stops when this is dropped.
-pub struct EventsEndpoint {
-    url: String,
-    state: Arc<Mutex<Bus>>,
-    server: JoinHandle<()>,
-}
+pub struct EventsEndpoint(Endpoint<Bus>);
 
 /// How the endpoint answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,58 +59,34 @@ impl EventsEndpoint {
     ///
     /// Where there is none.
     pub async fn start() -> Self {
-        let state = Arc::new(Mutex::new(Bus::default()));
-        let router = Router::new()
-            .route("/", post(put_events))
-            .with_state(state.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound port"));
-        let server = tokio::spawn(async move {
-            // It serves until it is aborted.
-            let _ = axum::serve(listener, router).await;
-        });
-        Self { url, state, server }
+        Self(Endpoint::start(post(put_events)).await)
     }
 
     /// Where it listens.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.0.url()
     }
 
     /// From now on it answers so.
     pub fn behave(&self, behaviour: Behaviour) {
-        lock(&self.state).behaviour = behaviour;
+        self.0.state().behaviour = behaviour;
     }
 
     /// Every event that was taken since the last call, in order.
     #[must_use]
     pub fn take(&self) -> Vec<Put> {
-        std::mem::take(&mut lock(&self.state).put)
+        std::mem::take(&mut self.0.state().put)
     }
 
     /// How many requests came, whatever became of them.
     #[must_use]
     pub fn requests(&self) -> usize {
-        lock(&self.state).requests
+        self.0.state().requests
     }
 }
 
-impl Drop for EventsEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-fn lock(state: &Mutex<Bus>) -> MutexGuard<'_, Bus> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn put_events(
-    State(state): State<Arc<Mutex<Bus>>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn put_events(State(state): State<Shared<Bus>>, headers: HeaderMap, body: Bytes) -> Response {
     let behaviour = {
         let mut bus = lock(&state);
         bus.requests += 1;
@@ -139,13 +109,8 @@ async fn put_events(
 }
 
 fn take(bus: &mut Bus, headers: &HeaderMap, body: &[u8], failing: Option<usize>) -> Response {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if header("x-amz-target") != Some("AWSEvents.PutEvents") {
-        return refusal(400, "UnknownOperationException");
-    }
-    if !header("authorization").is_some_and(|text| text.contains("/us-east-1/events/aws4_request"))
-    {
-        return refusal(403, "MissingAuthenticationTokenException");
+    if let Err(refusal) = check_call(headers, "AWSEvents.PutEvents", "events") {
+        return *refusal;
     }
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let entries = request["Entries"].as_array().map_or(&[][..], Vec::as_slice);
@@ -164,7 +129,7 @@ fn take(bus: &mut Bus, headers: &HeaderMap, body: &[u8], failing: Option<usize>)
     let results: Vec<Value> = results.collect();
     let failed = results.iter().filter(|result| result["EventId"].is_null());
     let answer = json!({"FailedEntryCount": failed.count(), "Entries": results});
-    ([("content-type", CONTENT_TYPE)], answer.to_string()).into_response()
+    success(&answer)
 }
 
 /// An entry as it stands on the bus; none where the service would not take it.
@@ -176,12 +141,4 @@ fn read(entry: &Value) -> Option<Put> {
         time: entry["Time"].as_i64()?,
         detail,
     })
-}
-
-const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
-
-fn refusal(status: u16, code: &str) -> Response {
-    let status = StatusCode::from_u16(status).expect("a status between 100 and 999");
-    let answer = json!({"__type": code, "message": "told to fail"});
-    (status, [("content-type", CONTENT_TYPE)], answer.to_string()).into_response()
 }

@@ -24,6 +24,7 @@
 pub mod batches;
 pub mod billing_stream;
 pub mod dynamodb_local;
+mod endpoint;
 pub mod events_endpoint;
 pub mod faults;
 pub mod functions;

@@ -4,26 +4,21 @@
 //! message would please the real service is asked of an emulator of the whole service.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::{Router, routing::post};
+use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+
+use crate::endpoint::{Endpoint, Shared, check_call, lock, refusal, status_code, success};
 
 /// The queue's URL as the functions are told it. The endpoint is named apart from it.
 pub const QUEUE_URL: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/billhook-events";
 
 /// The endpoint. It stops when this is dropped.
-pub struct SqsEndpoint {
-    url: String,
-    state: Arc<Mutex<Queue>>,
-    server: JoinHandle<()>,
-}
+pub struct SqsEndpoint(Endpoint<Queue>);
 
 /// How the endpoint answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,56 +61,35 @@ impl SqsEndpoint {
     ///
     /// Where there is none.
     pub async fn start() -> Self {
-        let state = Arc::new(Mutex::new(Queue::default()));
-        let router = Router::new()
-            .route("/", post(send_message))
-            .layer(DefaultBodyLimit::disable())
-            .with_state(state.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound port"));
-        let server = tokio::spawn(async move {
-            // It serves until it is aborted.
-            let _ = axum::serve(listener, router).await;
-        });
-        Self { url, state, server }
+        Self(Endpoint::start(post(send_message)).await)
     }
 
     /// Where it listens.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.0.url()
     }
 
     /// From now on it answers so.
     pub fn behave(&self, behaviour: Behaviour) {
-        lock(&self.state).behaviour = behaviour;
+        self.0.state().behaviour = behaviour;
     }
 
     /// Every message that was taken.
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
-        lock(&self.state).sent.clone()
+        self.0.state().sent.clone()
     }
 
     /// How many requests came, whatever became of them.
     #[must_use]
     pub fn requests(&self) -> usize {
-        lock(&self.state).requests
+        self.0.state().requests
     }
-}
-
-impl Drop for SqsEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-fn lock(state: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn send_message(
-    State(state): State<Arc<Mutex<Queue>>>,
+    State(state): State<Shared<Queue>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -132,13 +106,9 @@ async fn send_message(
     }
 }
 
-fn take(state: &Mutex<Queue>, headers: &HeaderMap, body: &[u8]) -> Response {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if header("x-amz-target") != Some("AmazonSQS.SendMessage") {
-        return refusal(400, "UnsupportedOperation");
-    }
-    if !header("authorization").is_some_and(|text| text.contains("/us-east-1/sqs/aws4_request")) {
-        return refusal(403, "MissingAuthenticationToken");
+fn take(state: &Shared<Queue>, headers: &HeaderMap, body: &[u8]) -> Response {
+    if let Err(refusal) = check_call(headers, "AmazonSQS.SendMessage", "sqs") {
+        return *refusal;
     }
     let Some(sent) = read(body) else {
         return refusal(400, "InvalidParameterValue");
@@ -147,10 +117,8 @@ fn take(state: &Mutex<Queue>, headers: &HeaderMap, body: &[u8]) -> Response {
     queue.sent.push(sent);
     let id = format!("5fea7756-0ea4-451a-a703-{:012}", queue.sent.len());
     let answer = json!({"MessageId": id});
-    ([("content-type", CONTENT_TYPE)], answer.to_string()).into_response()
+    success(&answer)
 }
-
-const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 fn read(body: &[u8]) -> Option<Sent> {
     let request: Value = serde_json::from_slice(body).ok()?;
@@ -168,14 +136,4 @@ fn read(body: &[u8]) -> Option<Sent> {
         attributes: attributes.collect::<Option<_>>()?,
         group: text("MessageGroupId"),
     })
-}
-
-fn refusal(status: u16, code: &str) -> Response {
-    let headers = [("content-type", CONTENT_TYPE)];
-    let answer = json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": "told to fail"});
-    (status_code(status), headers, answer.to_string()).into_response()
-}
-
-fn status_code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).expect("a status between 100 and 999")
 }
