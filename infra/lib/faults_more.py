@@ -602,6 +602,12 @@ WHOLE = [
     ("a subscription to another topic", put("AlarmSubscription/TopicArn", ref("StripeWebhookSecret"))),
 ]
 FURTHER = [
+    ("no description of a version", drop("AccessFunction/VersionDescription")),
+    (
+        "a description of a version that leaves a parameter out",
+        replace("ConsumerFunction/VersionDescription/Fn::Sub", "retention ${EventRetentionDays}, ", ""),
+    ),
+    ("a timeout below a call's, by default", drop("AccessFunction/Timeout")),
     ("a secret that nothing uses when it is switched off", drop("Resources/StripeApiKeySecret/Condition")),
     ("a level of log for one function only", drop("WebhookFunction/Environment/Variables/LOG_LEVEL")),
     ("readers that cannot get an item", drop("BillingReadPolicy/PolicyDocument/Statement/0/Action/0")),

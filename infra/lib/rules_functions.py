@@ -3,9 +3,12 @@
 import os
 
 from graph import PROGRAMS, is_ours, program, programs, target
-from model import ACCOUNT, items, mapping, number, truth
+from model import ACCOUNT, conditions_in, items, mapping, number, references, truth
 from rules import rule
 from sources import call_seconds
+
+# What a function is changed by without a new version.
+UNVERSIONED = ("DeploymentPreference", "ReservedConcurrentExecutions", "VersionDescription")
 
 
 @rule("functions run on a runtime that Lambda supports")
@@ -106,6 +109,33 @@ def all_properties(written):
                 "has AutoPublishAlias without AutoPublishAliasAllProperties: a change of memory or of a variable"
                 " makes no version, and the alias stays as it is"
             )
+
+
+@rule("new values of parameters reach the alias too", once=True)
+def described(written):
+    # SAM names a version by the text of the properties, and a reference to a parameter is the same text for all its
+    # values. A changed description makes a new version of it.
+    template = written.source
+    defaults = mapping(mapping(template.get("Globals")).get("Function"))
+    for id, raw in mapping(template.get("Resources")).items():
+        properties = defaults | mapping(mapping(raw).get("Properties"))
+        if mapping(raw).get("Type") != "AWS::Serverless::Function" or not properties.get("AutoPublishAlias"):
+            continue
+        versioned = {key: value for key, value in properties.items() if key not in UNVERSIONED}
+        named = {name for name, _ in references(properties.get("VersionDescription"))}
+        for name in sorted(parameters_in(template, versioned) - named) if is_ours(written.stacks[0]) else ():
+            yield id, (
+                f"VersionDescription does not name {name}: a new value of it makes no version, and the alias stays as"
+                " it is"
+            )
+
+
+def parameters_in(template, value):
+    """The parameters that a value depends on, also by its conditions."""
+    names = {name for name, _ in references(value)}
+    for condition in set(conditions_in(value)):
+        names |= {name for name, _ in references(mapping(template.get("Conditions")).get(condition))}
+    return names & set(mapping(template.get("Parameters")))
 
 
 @rule("functions are built from their own source by cargo-lambda", once=True)

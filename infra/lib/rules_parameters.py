@@ -20,9 +20,7 @@ TOLD_BY = {
 
 @rule("parameters are described, and take only what works", once=True)
 def bounded(written):
-    used = {
-        name for name, _ in references({key: value for key, value in written.source.items() if key != "Parameters"})
-    }
+    used = {name for name, _ in references(without_descriptions(written.source))}
     for name, parameter in mapping(written.source.get("Parameters")).items():
         parameter = mapping(parameter)
         default, allowed = parameter.get("Default"), items(parameter.get("AllowedValues"))
@@ -51,6 +49,16 @@ def bounded(written):
             yield from ((name, problem) for problem in pattern_problems(parameter["AllowedPattern"], default))
         if default is None and is_ours(written.stacks[0]):
             yield name, "has no Default"
+
+
+def without_descriptions(value):
+    """A template without what has no effect: its parameters themselves, and the text that describes a version."""
+    if isinstance(value, list):
+        return [without_descriptions(item) for item in value]
+    if isinstance(value, dict):
+        idle = ("Parameters", "VersionDescription")
+        return {key: without_descriptions(item) for key, item in value.items() if key not in idle}
+    return value
 
 
 def pattern_problems(pattern, default):

@@ -82,6 +82,6 @@ def calls():
 @functools.cache
 def call_seconds(program):
     """How long a call of this program's to its queue or tables takes at most, in seconds."""
-    path = {"webhook": "crates/queue/src/sqs.rs", "consumer": "crates/store/src/lib.rs"}.get(program)
-    found = re.search(r"call: Duration::from_secs\((\d+)\)", read(path)) if path else None
+    path = "crates/queue/src/sqs.rs" if program == "webhook" else "crates/store/src/lib.rs"
+    found = re.search(r"call: Duration::from_secs\((\d+)\)", read(path))
     return int(found.group(1)) if found else 0

@@ -160,6 +160,7 @@ VARIANTS = [
             drop("Parameters/MaxReceiveCount"),
             put("EventsQueue/RedrivePolicy/maxReceiveCount", 12),
             put("ConsumerFunction/Environment/Variables/MAX_RECEIVE_COUNT", 12),
+            replace("ConsumerFunction/VersionDescription/Fn::Sub", "${MaxReceiveCount}", "12"),
             lambda t: [
                 group["Parameters"].remove("MaxReceiveCount")
                 for group in t["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
