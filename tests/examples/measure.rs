@@ -5,8 +5,8 @@
 //! cargo run -p billhook-tests --example measure
 //! ```
 //!
-//! The release binaries run as in Lambda, under a Runtime API on loopback, against stand-ins for SQS and
-//! DynamoDB behind TLS: without TLS the most expensive part of a cold start cannot be seen. The next event is
+//! The release binaries run as in Lambda, under a Runtime API on loopback, against stand-ins for SQS,
+//! Secrets Manager and DynamoDB behind TLS: without TLS the most expensive part of a cold start cannot be seen. The next event is
 //! there as soon as the function asks for it, as at a cold start in Lambda.
 //!
 //! | option | what | default |
@@ -46,6 +46,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+/// What the stand-in for Secrets Manager gives, too.
 const SECRET: &str = "whsec_example";
 const BATCH: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -244,7 +245,12 @@ impl Process {
                 "QUEUE_URL",
                 format!("{}/123456789012/events", downstream.url),
             )
-            .env("STRIPE_WEBHOOK_SECRETS", SECRET)
+            .env("STRIPE_WEBHOOK_SECRET_ARN", "stripe")
+            .env("BEARBILLING_WEBHOOK_SECRET_ARN", "bearbilling")
+            .env(
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+                &downstream.secrets_manager_url,
+            )
             .env("BEARBILLING_WEBHOOK_SECRETS", "bbsec_example")
             .env("EVENTS_TABLE", "events")
             .env("BILLING_TABLE", "billing")
@@ -377,6 +383,7 @@ fn serve_runtime_api(
 /// The stand-ins for SQS and DynamoDB: they take everything.
 struct Downstream {
     url: String,
+    secrets_manager_url: String,
     /// The file with the certificate of the authority that vouches for them.
     authority: PathBuf,
     connections: Arc<AtomicUsize>,
@@ -389,10 +396,10 @@ impl Downstream {
         let path = env::temp_dir().join(format!("billhook-measure-{}.pem", std::process::id()));
         fs::write(&path, authority).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!(
-            "https://localhost:{}",
-            listener.local_addr().unwrap().port()
-        );
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("https://localhost:{port}");
+        // Another host, as in an account: its connection is another one.
+        let secrets_manager_url = format!("https://127.0.0.1:{port}");
         let connections = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(AtomicUsize::new(0));
         let (accepted, taken) = (connections.clone(), requests.clone());
@@ -405,6 +412,7 @@ impl Downstream {
         });
         Self {
             url,
+            secrets_manager_url,
             authority: path,
             connections,
             requests,
@@ -438,6 +446,7 @@ fn serve_aws(
         requests.fetch_add(1, Ordering::Relaxed);
         thread::sleep(think);
         let answer = match request.target.as_deref() {
+            Some("secretsmanager.GetSecretValue") => r#"{"SecretString":"whsec_example"}"#,
             Some("AmazonSQS.SendMessage") => r#"{"MessageId":"1","MD5OfMessageBody":"0"}"#,
             Some(_) => "{}",
             None => "healthy",
@@ -457,7 +466,8 @@ fn tls() -> (Arc<ServerConfig>, String) {
     let authority = params.self_signed(&key).unwrap().pem();
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let params =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let chain = vec![certificate.der().clone()];
