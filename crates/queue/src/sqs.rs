@@ -11,7 +11,7 @@ use billhook_core::token::token;
 
 use crate::{EnqueueError, Message, Queue};
 
-/// The webhook function has ten seconds, so that an answer is out before API Gateway (30 s) or the
+/// The webhook function has ten seconds, so that an answer is out before API Gateway (15 s) or the
 /// sender gives up; a call must be over before the function is.
 const LIMITS: CallLimits = CallLimits {
     attempt: Duration::from_secs(2),
