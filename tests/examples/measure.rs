@@ -251,7 +251,6 @@ impl Process {
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER",
                 &downstream.secrets_manager_url,
             )
-            .env("BEARBILLING_WEBHOOK_SECRETS", "bbsec_example")
             .env("EVENTS_TABLE", "events")
             .env("BILLING_TABLE", "billing")
             .env("STRIPE_MODE", "test")
