@@ -8,16 +8,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-use crate::harness::sdk_config;
+use crate::between::{self, Between};
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,56 +114,19 @@ impl Faults {
     /// that each call is one of the caller's.
     #[must_use]
     pub fn client(&self, endpoint: &str) -> Client {
-        let config = sdk_config(endpoint);
-        let inner = config
-            .http_client()
-            .expect("the configuration brings its HTTP client");
-        let faulty = FaultyClient {
-            inner,
-            faults: self.clone(),
-        };
-        let config = aws_sdk_dynamodb::config::Builder::from(&config)
-            .http_client(faulty)
-            .retry_config(RetryConfig::disabled())
-            .build();
-        Client::from_conf(config)
+        between::client(endpoint, self.clone())
     }
 }
 
-#[derive(Debug)]
-struct FaultyClient {
-    inner: SharedHttpClient,
-    faults: Faults,
-}
-
-impl HttpClient for FaultyClient {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(FaultyConnector {
-            inner: self.inner.http_connector(settings, components),
-            faults: self.faults.clone(),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct FaultyConnector {
-    inner: SharedHttpConnector,
-    faults: Faults,
-}
-
-impl HttpConnector for FaultyConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Some(fault) = self.faults.next(&request) else {
-            return self.inner.call(request);
+impl Between for Faults {
+    fn call(&self, request: HttpRequest, on: &SharedHttpConnector) -> HttpConnectorFuture {
+        let Some(fault) = self.next(&request) else {
+            return on.call(request);
         };
-        let inner = self.inner.clone();
+        let on = on.clone();
         HttpConnectorFuture::new(async move {
             if matches!(fault, Fault::AnswerLost | Fault::CrashAfter) {
-                inner.call(request).await?;
+                on.call(request).await?;
             }
             if matches!(fault, Fault::CrashBefore | Fault::CrashAfter) {
                 // No panic hook is asked, so the test's output stays readable.

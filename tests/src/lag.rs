@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use billhook_store::keys::BY_CUSTOMER;
 
-use crate::harness::sdk_config;
+use crate::between::{self, Between};
 
 /// How many queries of the index find nothing. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -33,18 +31,7 @@ impl Lag {
     /// A client of the DynamoDB at this endpoint whose index is behind.
     #[must_use]
     pub fn client(&self, endpoint: &str) -> Client {
-        let config = sdk_config(endpoint);
-        let inner = config
-            .http_client()
-            .expect("the configuration brings its HTTP client");
-        let lagging = Lagging {
-            inner,
-            lag: self.clone(),
-        };
-        let config = aws_sdk_dynamodb::config::Builder::from(&config)
-            .http_client(lagging)
-            .build();
-        Client::from_conf(config)
+        between::client(endpoint, self.clone())
     }
 
     /// Uses up one query; true if it finds nothing.
@@ -60,29 +47,10 @@ impl Lag {
     }
 }
 
-#[derive(Debug)]
-struct Lagging<T> {
-    inner: T,
-    lag: Lag,
-}
-
-impl HttpClient for Lagging<SharedHttpClient> {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Lagging {
-            inner: self.inner.http_connector(settings, components),
-            lag: self.lag.clone(),
-        })
-    }
-}
-
-impl HttpConnector for Lagging<SharedHttpConnector> {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if !self.lag.hides(&request) {
-            return self.inner.call(request);
+impl Between for Lag {
+    fn call(&self, request: HttpRequest, on: &SharedHttpConnector) -> HttpConnectorFuture {
+        if !self.hides(&request) {
+            return on.call(request);
         }
         let status = 200.try_into().expect("a status");
         let nothing = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;

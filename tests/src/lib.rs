@@ -22,6 +22,7 @@
 //! | [`tools`] | what is installed beside cargo, and what to do without it |
 
 pub mod batches;
+mod between;
 pub mod billing_stream;
 pub mod dynamodb_local;
 mod endpoint;

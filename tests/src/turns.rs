@@ -6,16 +6,13 @@
 //! every race needs no more than two.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::harness::sdk_config;
+use crate::between::{self, Between};
 
 /// What an actor says to the schedule.
 #[derive(Debug)]
@@ -37,19 +34,7 @@ impl Actor {
     /// A client of the DynamoDB at this endpoint whose calls wait for their turn.
     #[must_use]
     pub fn client(&self, endpoint: &str) -> Client {
-        let config = sdk_config(endpoint);
-        let inner = config
-            .http_client()
-            .expect("the configuration brings its HTTP client");
-        let waiting = Waiting {
-            inner,
-            actor: self.clone(),
-        };
-        let config = aws_sdk_dynamodb::config::Builder::from(&config)
-            .http_client(waiting)
-            .retry_config(RetryConfig::disabled())
-            .build();
-        Client::from_conf(config)
+        between::client(endpoint, self.clone())
     }
 
     /// Says that it has made its last call.
@@ -63,33 +48,14 @@ impl Actor {
     }
 }
 
-#[derive(Debug)]
-struct Waiting<T> {
-    inner: T,
-    actor: Actor,
-}
-
-impl HttpClient for Waiting<SharedHttpClient> {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Waiting {
-            inner: self.inner.http_connector(settings, components),
-            actor: self.actor.clone(),
-        })
-    }
-}
-
-impl HttpConnector for Waiting<SharedHttpConnector> {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+impl Between for Actor {
+    fn call(&self, request: HttpRequest, on: &SharedHttpConnector) -> HttpConnectorFuture {
         let (turn, my_turn) = oneshot::channel();
-        self.actor.say(Said::Waits(turn));
-        let inner = self.inner.clone();
+        self.say(Said::Waits(turn));
+        let on = on.clone();
         HttpConnectorFuture::new(async move {
             my_turn.await.expect("everybody gets a turn");
-            inner.call(request).await
+            on.call(request).await
         })
     }
 }
