@@ -214,6 +214,7 @@ async fn the_seven_types_end_in_one_view_under_the_organization() {
     assert_eq!(subscription["billing_cycle"], "monthly");
     let invoice = json!({"status": "paid", "amount_due": 4900, "amount_paid": 4900, "currency": "usd",
         "subscription": SUBSCRIPTION, "paid_at": 1_793_693_140,
+        "first_payment_failed_at": 1_793_615_475,
         "as_of": {"event": "bev_a50967562b231930", "created": 1_793_693_141}});
     assert_eq!(view["invoices"], json!({ INVOICE: invoice }));
     assert_eq!(view["paid_invoices_total"], 4900);

@@ -213,6 +213,8 @@ async fn redelivered_at_the_end(
         let mut stopped = Vec::new();
         for body in &life.events {
             if let Some(site) = run.stop_at(body, call, fault).await {
+                // Now, not at the end: another event that was stopped may by then have left a link for its own redelivery.
+                run.applied_means_settled(body).await;
                 tally.sites.insert(site);
                 stopped.push(body);
             }
@@ -227,7 +229,6 @@ async fn redelivered_at_the_end(
             stopped.reverse();
         }
         for body in stopped {
-            run.applied_means_settled(body).await;
             run.deliver(body).await;
         }
         let how = format!("{fault:?} at call {call} of every delivery, redelivered at the end");

@@ -200,7 +200,7 @@ async fn a_grandchild_is_reached_while_its_parent_is_on_its_way() {
     ];
     in_every_order(
         "charge and intent, a refund waits",
-        3,
+        2,
         &before,
         &at_once,
         refunded,
@@ -213,7 +213,7 @@ async fn a_grandchild_is_reached_while_its_parent_is_on_its_way() {
     ];
     in_every_order(
         "refund and intent, a charge waits",
-        3,
+        2,
         &before,
         &at_once,
         refunded,
@@ -242,34 +242,63 @@ async fn two_children_find_their_parent_at_once() {
     in_every_order("refund, dispute and charge", 1, &[], &at_once, both).await;
 }
 
+/// Whoever the newest state of a charge names has its refund too, and a state that names none means none.
 #[tokio::test]
-async fn a_customer_named_by_an_older_event_is_kept_and_passed_on() {
-    let at_once = [
-        charge("evt_old", 10, Some("cus_1"), None),
-        charge("evt_new", 11, None, None),
+async fn a_refund_goes_with_a_charge_that_changes_hands() {
+    let waiting = [refund("evt_r", 12, Some("ch_1"), None)];
+    let from_one_to = |new: Option<&str>| {
+        [
+            charge("evt_old", 10, Some("cus_1"), None),
+            charge("evt_new", 11, new, None),
+        ]
+    };
+    let [old, new] = from_one_to(None);
+    let nothing = Value::is_null;
+    let name = "a charge that is detached, a refund waits";
+    in_every_order(name, 2, &waiting, &[old.clone(), new.clone()], nothing).await;
+    let name = "an old charge and a refund";
+    in_every_order(name, 2, &[new], &[old, waiting[0].clone()], nothing).await;
+
+    let [old, new] = from_one_to(Some("cus_2"));
+    let name = "a charge that goes to another customer, a refund waits";
+    in_every_order(name, 2, &waiting, &[old.clone(), new.clone()], nothing).await;
+    let name = "an old charge of another customer and a refund";
+    in_every_order(name, 2, &[new], &[old, waiting[0].clone()], nothing).await;
+
+    let taken = charge("evt_old", 10, Some("cus_2"), None);
+    let given = charge("evt_new", 11, Some("cus_1"), None);
+    let name = "a charge that comes from another customer, and its refund";
+    let at_once = [given.clone(), waiting[0].clone()];
+    in_every_order(name, 2, &[taken.clone()], &at_once, refunded).await;
+    let name = "a charge that comes from another customer, a refund of the other waits";
+    let before = [taken, waiting[0].clone()];
+    let again = charge("evt_newer", 13, Some("cus_1"), None);
+    in_every_order(name, 2, &before, &[given, again], refunded).await;
+}
+
+/// An intent that changes hands takes its charge and the charge's refund along.
+#[tokio::test]
+async fn a_grandchild_goes_with_an_intent_that_changes_hands() {
+    let of = |id: &str, created: i64, customer: &str| {
+        let object = json!({"id": "pi_1", "object": "payment_intent", "status": "requires_capture",
+            "amount": 1000, "currency": "usd", "customer": customer});
+        event(
+            id,
+            "payment_intent.amount_capturable_updated",
+            created,
+            object,
+        )
+    };
+    let before = [
+        of("evt_i", 9, "cus_2"),
+        charge("evt_c", 10, None, Some("pi_1")),
     ];
-    let before = [refund("evt_r", 12, Some("ch_1"), None)];
-    in_every_order(
-        "two of a charge, a refund waits",
-        ALL,
-        &before,
-        &at_once,
-        refunded,
-    )
-    .await;
     let at_once = [
-        charge("evt_old", 10, Some("cus_1"), None),
-        refund("evt_r", 12, Some("ch_1"), None),
+        of("evt_j", 12, "cus_1"),
+        refund("evt_r", 11, Some("ch_1"), None),
     ];
-    let before = [charge("evt_new", 11, None, None)];
-    in_every_order(
-        "an old charge and a refund",
-        ALL,
-        &before,
-        &at_once,
-        refunded,
-    )
-    .await;
+    let name = "an intent that comes from another customer, and its charge's refund";
+    in_every_order(name, 2, &before, &at_once, refunded).await;
 }
 
 #[tokio::test]

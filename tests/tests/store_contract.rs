@@ -12,9 +12,11 @@ use billhook_core::event::decode;
 use billhook_core::ledger::{Outcome, PARKED_RETENTION_DAYS, Record};
 use billhook_core::objects::{Kind, kind_of};
 use billhook_core::order::{self, Merged, merge};
-use billhook_core::row::{RowKey, StoredRow};
+use billhook_core::row::{Owner, RowKey, StoredRow};
 use billhook_core::scope::{Mode, Scope, Source};
-use billhook_store::{Disposition, Marked, Meter, Store, StoreError, StoreErrorKind, Wrote, keys};
+use billhook_store::{
+    Disposition, Linked, Marked, Meter, Store, StoreError, StoreErrorKind, Wrote, keys,
+};
 use billhook_tests::dynamodb_local::{DynamoDbLocal, VARIABLE};
 use billhook_tests::harness::{
     Ground, Lines, NOW, RETENTION_DAYS, Random, consumer, deliver, platform, sample, samples, say,
@@ -24,6 +26,9 @@ use consumer::record::DeliveryOutcome;
 use serde_json::{Value, json};
 
 const DAY: i64 = 86_400;
+
+/// The guard of a row that is written unread and shows no final state.
+const UNREAD: Guard = Guard::AbsentOrOlder { over_final: false };
 
 /// The change that an event of this type and second makes, showing this object.
 fn change(event: &str, event_type: &str, second: i64, object: &Value) -> Change {
@@ -58,9 +63,7 @@ async fn write(store: &Store, change: &Change, guard: Guard) -> Result<Wrote, St
         shows_event: true,
         needs_refetch: false,
     };
-    store
-        .write_row(&change.key, change.customer.as_deref(), &write)
-        .await
+    store.write_row(&change.key, None, &write).await
 }
 
 async fn written(store: &Store, change: &Change, guard: Guard) {
@@ -82,7 +85,7 @@ async fn row(store: &Store, key: &RowKey) -> StoredRow {
 }
 
 fn email(stored: &StoredRow) -> &str {
-    let email = stored.row.extract.get("email").and_then(Value::as_str);
+    let email = stored.extract().get("email").and_then(Value::as_str);
     email.expect("the row shows the address")
 }
 
@@ -116,7 +119,7 @@ async fn attribute(ground: &Ground, key: &RowKey, name: &str) -> Option<Attribut
 async fn a_first_row_is_written_and_reads_back(ground: &Ground) {
     let first = customer("evt_1", 10, "first@example.test");
     assert_eq!(ground.store.read_row(&first.key).await.expect("read"), None);
-    written(&ground.store, &first, Guard::AbsentOrOlder).await;
+    written(&ground.store, &first, UNREAD).await;
     let stored = row(&ground.store, &first.key).await;
     assert_eq!(
         (&stored.row, stored.rev),
@@ -129,8 +132,8 @@ async fn an_older_row_is_replaced(ground: &Ground) {
         customer("evt_1", 10, "old@example.test"),
         customer("evt_2", 11, "new@example.test"),
     );
-    written(&ground.store, &old, Guard::AbsentOrOlder).await;
-    written(&ground.store, &new, Guard::AbsentOrOlder).await;
+    written(&ground.store, &old, UNREAD).await;
+    written(&ground.store, &new, UNREAD).await;
     let stored = row(&ground.store, &new.key).await;
     assert_eq!(
         (email(&stored), stored.row.second, stored.rev),
@@ -146,7 +149,7 @@ async fn a_row_written_unread_is_the_one_that_reading_first_would_make(ground: &
     ];
     let mut wanted = None;
     for event in &events {
-        written(&ground.store, event, Guard::AbsentOrOlder).await;
+        written(&ground.store, event, UNREAD).await;
         let Merged::Changed(row) = merge(wanted.as_ref(), &event.incoming) else {
             panic!("a newer second changes the row");
         };
@@ -160,8 +163,8 @@ async fn a_row_of_the_same_second_stays_and_is_shown(ground: &Ground) {
         customer("evt_1", 10, "there@example.test"),
         customer("evt_2", 10, "other@example.test"),
     );
-    written(&ground.store, &there, Guard::AbsentOrOlder).await;
-    let shown = refused(&ground.store, &other, Guard::AbsentOrOlder).await;
+    written(&ground.store, &there, UNREAD).await;
+    let shown = refused(&ground.store, &other, UNREAD).await;
     assert_eq!(shown, row(&ground.store, &there.key).await);
     assert_eq!((email(&shown), shown.rev), ("there@example.test", 1));
 }
@@ -171,8 +174,8 @@ async fn a_newer_row_stays_and_is_shown(ground: &Ground) {
         customer("evt_2", 11, "new@example.test"),
         customer("evt_1", 10, "old@example.test"),
     );
-    written(&ground.store, &new, Guard::AbsentOrOlder).await;
-    let shown = refused(&ground.store, &old, Guard::AbsentOrOlder).await;
+    written(&ground.store, &new, UNREAD).await;
+    let shown = refused(&ground.store, &old, UNREAD).await;
     assert_eq!((email(&shown), shown.rev), ("new@example.test", 1));
 }
 
@@ -181,16 +184,16 @@ async fn seconds_are_compared_as_numbers(ground: &Ground) {
         customer("evt_1", 9, "nine@example.test"),
         customer("evt_2", 10, "ten@example.test"),
     );
-    written(&ground.store, &nine, Guard::AbsentOrOlder).await;
-    written(&ground.store, &ten, Guard::AbsentOrOlder).await;
-    let shown = refused(&ground.store, &nine, Guard::AbsentOrOlder).await;
+    written(&ground.store, &nine, UNREAD).await;
+    written(&ground.store, &ten, UNREAD).await;
+    let shown = refused(&ground.store, &nine, UNREAD).await;
     assert_eq!(email(&shown), "ten@example.test");
 }
 
 async fn a_rev_guard_holds_only_while_nobody_wrote(ground: &Ground) {
     let one = customer("evt_1", 10, "one@example.test");
     let two = customer("evt_2", 10, "two@example.test");
-    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    written(&ground.store, &one, UNREAD).await;
     written(&ground.store, &two, Guard::Rev(1)).await;
     let shown = refused(&ground.store, &one, Guard::Rev(1)).await;
     assert_eq!((email(&shown), shown.rev), ("two@example.test", 2));
@@ -207,22 +210,18 @@ async fn a_rev_guard_never_makes_a_row(ground: &Ground) {
 
 async fn attributes_that_others_put_on_a_row_survive(ground: &Ground) {
     let one = charge("evt_1", 10, None);
-    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    written(&ground.store, &one, UNREAD).await;
     let note = AttributeValue::S("from a later version".to_owned());
     plant(ground, &one.key, "future", note.clone()).await;
-    written(
-        &ground.store,
-        &charge("evt_2", 11, None),
-        Guard::AbsentOrOlder,
-    )
-    .await;
-    ground.store.link(&one.key, "cus_1").await.expect("linked");
+    written(&ground.store, &charge("evt_2", 11, None), UNREAD).await;
+    let linked = ground.store.link(&one.key, 2, Some("cus_1")).await;
+    assert_eq!(linked.expect("linked"), Linked::Written);
     assert_eq!(attribute(ground, &one.key, "future").await, Some(note));
 }
 
 async fn a_row_of_a_newer_format_is_never_overwritten(ground: &Ground) {
     let one = customer("evt_1", 10, "one@example.test");
-    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    written(&ground.store, &one, UNREAD).await;
     plant(ground, &one.key, "f", AttributeValue::N("99".to_owned())).await;
     let newer = |error: StoreError| {
         assert!(matches!(error.kind, StoreErrorKind::NewerFormat), "{error}");
@@ -233,7 +232,7 @@ async fn a_row_of_a_newer_format_is_never_overwritten(ground: &Ground) {
         );
     };
     let two = customer("evt_2", 20, "two@example.test");
-    let wrote = write(&ground.store, &two, Guard::AbsentOrOlder).await;
+    let wrote = write(&ground.store, &two, UNREAD).await;
     newer(wrote.expect_err("not written"));
     newer(ground.store.read_row(&one.key).await.expect_err("not read"));
     let rows = ground.store.customer_rows(&platform(), "cus_1").await;
@@ -264,12 +263,8 @@ async fn of_writers_at_once_exactly_one_wins(ground: &Ground) {
         }
         won
     };
-    assert_eq!(at_once(Guard::AbsentOrOlder, 10).await, 1, "on no row");
-    assert_eq!(
-        at_once(Guard::AbsentOrOlder, 11).await,
-        1,
-        "on an older row"
-    );
+    assert_eq!(at_once(UNREAD, 10).await, 1, "on no row");
+    assert_eq!(at_once(UNREAD, 11).await, 1, "on an older row");
     assert_eq!(
         at_once(Guard::Rev(2), 11).await,
         1,
@@ -348,7 +343,7 @@ async fn whose_an_owned_object_is_can_be_asked_without_knowing_it(ground: &Groun
         owner: None,
     };
     let owned = RowKey {
-        owner: Some("org_1".to_owned()),
+        owner: Some(Owner::Customer("org_1".to_owned())),
         ..named.clone()
     };
     let store = &ground.store;
@@ -363,59 +358,93 @@ async fn whose_an_owned_object_is_can_be_asked_without_knowing_it(ground: &Groun
     // Of a linked object the row itself tells.
     let linked = charge("evt_1", 10, Some("cus_1"));
     assert_eq!(store.customer_of(&linked.key).await.expect("read"), None);
-    written(store, &linked, Guard::AbsentOrOlder).await;
+    written(store, &linked, UNREAD).await;
     let customer = store.customer_of(&linked.key).await.expect("read");
     assert_eq!(customer.as_deref(), Some("cus_1"));
 }
 
-async fn a_link_needs_a_row_and_is_made_once(ground: &Ground) {
+async fn a_link_is_made_under_the_rev_that_was_read(ground: &Ground) {
     let one = charge("evt_1", 10, None);
-    let linked = async |customer: &str| {
-        ground
-            .store
-            .link(&one.key, customer)
-            .await
-            .expect("an answer")
+    let store = &ground.store;
+    let link = async |rev: u64, customer: Option<&str>| {
+        let linked = store.link(&one.key, rev, customer).await;
+        linked.expect("an answer")
     };
     let charges = async |customer: &str| {
-        let rows = ground
-            .store
-            .customer_rows(&platform(), customer)
-            .await
-            .expect("read");
-        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+        let rows = store.customer_rows(&platform(), customer).await;
+        let rows = rows.expect("read").into_iter();
+        rows.map(|row| row.id).collect::<Vec<_>>()
     };
-    linked("cus_1").await;
-    assert_eq!(ground.store.read_row(&one.key).await.expect("read"), None);
-    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    assert_eq!(link(1, Some("cus_1")).await, Linked::Refused);
+    assert_eq!(store.read_row(&one.key).await.expect("read"), None);
+    written(store, &one, UNREAD).await;
     assert_eq!(charges("cus_1").await, Vec::<String>::new());
-    linked("cus_1").await;
+    assert_eq!(link(1, Some("cus_1")).await, Linked::Written);
     assert_eq!(charges("cus_1").await, ["ch_1"]);
-    let stored = row(&ground.store, &one.key).await;
-    assert_eq!((stored.customer.as_deref(), stored.rev), (Some("cus_1"), 2));
-    linked("cus_2").await;
-    let stored = row(&ground.store, &one.key).await;
-    assert_eq!((stored.customer.as_deref(), stored.rev), (Some("cus_1"), 2));
+    let stored = row(store, &one.key).await;
+    assert_eq!((stored.link.as_deref(), stored.rev), (Some("cus_1"), 2));
+    // Who looked before that does not put an older answer over it.
+    assert_eq!(link(1, Some("cus_2")).await, Linked::Refused);
     assert_eq!(charges("cus_2").await, Vec::<String>::new());
+    assert_eq!(link(2, Some("cus_2")).await, Linked::Written);
+    assert_eq!(charges("cus_1").await, Vec::<String>::new());
+    assert_eq!(charges("cus_2").await, ["ch_1"]);
+    assert_eq!(link(3, None).await, Linked::Written);
+    assert_eq!(charges("cus_2").await, Vec::<String>::new());
+    assert_eq!(row(store, &one.key).await.customer(), None);
 }
 
-async fn an_object_that_names_no_customer_keeps_its_own(ground: &Ground) {
-    written(
-        &ground.store,
-        &charge("evt_1", 10, Some("cus_1")),
-        Guard::AbsentOrOlder,
-    )
-    .await;
-    let later = charge("evt_2", 11, None);
-    written(&ground.store, &later, Guard::AbsentOrOlder).await;
-    let stored = row(&ground.store, &later.key).await;
-    assert_eq!(stored.customer.as_deref(), Some("cus_1"));
-    let rows = ground
-        .store
-        .customer_rows(&platform(), "cus_1")
-        .await
-        .expect("read");
-    assert_eq!(rows.len(), 1);
+async fn an_object_belongs_to_the_customer_that_its_newest_state_names(ground: &Ground) {
+    let store = &ground.store;
+    let ids = async |customer: &str| {
+        let rows = store.customer_rows(&platform(), customer).await;
+        rows.expect("read").len()
+    };
+    let named = [
+        (10, Some("cus_1"), (1, 0)),
+        (11, Some("cus_2"), (0, 1)),
+        (12, None, (0, 0)),
+    ];
+    for (second, customer, wanted) in named {
+        let event = charge(&format!("evt_{second}"), second, customer);
+        written(store, &event, UNREAD).await;
+        assert_eq!((ids("cus_1").await, ids("cus_2").await), wanted);
+        let stored = row(store, &event.key).await;
+        assert_eq!(stored.customer(), customer);
+    }
+}
+
+async fn a_final_state_is_not_overwritten_unread(ground: &Ground) {
+    let store = &ground.store;
+    let intent = |event: &str, second: i64, status: &str| {
+        let object = json!({"id": "pi_1", "object": "payment_intent", "status": status});
+        change(event, "payment_intent.processing", second, &object)
+    };
+    let over_final = Guard::AbsentOrOlder { over_final: true };
+    let ended = intent("evt_1", 10, "succeeded");
+    written(store, &ended, over_final).await;
+    let stale = intent("evt_2", 11, "processing");
+    let there = refused(store, &stale, UNREAD).await;
+    let Merged::Changed(merged) = merge(Some(&there.row), &stale.incoming) else {
+        panic!("it is noted");
+    };
+    let write = Write {
+        row: merged.clone(),
+        guard: Guard::Rev(there.rev),
+        shows_event: false,
+        needs_refetch: false,
+    };
+    let wrote = store.write_row(&stale.key, None, &write).await;
+    assert_eq!(wrote.expect("an answer"), Wrote::Written);
+    let stored = row(store, &stale.key).await;
+    assert_eq!(stored.row, merged, "with all that it keeps");
+    assert_eq!(stored.extract()["status"], "succeeded");
+    let later = intent("evt_3", 12, "processing");
+    refused(store, &later, UNREAD).await;
+    let again = intent("evt_4", 13, "succeeded");
+    written(store, &again, over_final).await;
+    let stored = row(store, &again.key).await;
+    assert_eq!((stored.row.second, stored.row.last_final), (13, None));
 }
 
 fn event_record(name: &str, outcome: Outcome, body: &[u8]) -> Record {
@@ -560,7 +589,7 @@ async fn an_event_is_found_by_its_name_and_second_alone(ground: &Ground) {
 async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground) {
     let object = json!({"id": "cus_1", "metadata": {"note": "x".repeat(500 * 1024)}});
     let large = change("evt_1", "customer.updated", 10, &object);
-    let error = write(&ground.store, &large, Guard::AbsentOrOlder).await;
+    let error = write(&ground.store, &large, UNREAD).await;
     let error = error.expect_err("an item has 400 KB at most");
     assert_eq!(
         error.disposition(),
@@ -570,10 +599,10 @@ async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground
     written(
         &ground.store,
         &customer("evt_0", 5, "small@example.test"),
-        Guard::AbsentOrOlder,
+        UNREAD,
     )
     .await;
-    let error = write(&ground.store, &large, Guard::AbsentOrOlder).await;
+    let error = write(&ground.store, &large, UNREAD).await;
     let error = error.expect_err("an item has 400 KB at most");
     assert_eq!(
         error.disposition(),
@@ -592,7 +621,7 @@ async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground
 
 async fn making_the_tables_again_changes_nothing(ground: &Ground) {
     let one = customer("evt_1", 10, "one@example.test");
-    written(&ground.store, &one, Guard::AbsentOrOlder).await;
+    written(&ground.store, &one, UNREAD).await;
     ground.store.create_tables().await.expect("they are there");
     ground.store.create_tables().await.expect("they are there");
     assert_eq!(row(&ground.store, &one.key).await.rev, 1);
@@ -609,7 +638,7 @@ async fn a_customer_of_many_pages_is_read_whole(ground: &Ground) {
         };
         let object = json!({"id": id, "customer": "cus_1", "metadata": {"filler": filler}});
         let change = change(&format!("evt_{i}"), event_type, 10, &object);
-        written(&ground.store, &change, Guard::AbsentOrOlder).await;
+        written(&ground.store, &change, UNREAD).await;
     }
     let meter = Meter::default();
     let store = ground.store.clone().metered(meter.clone());
@@ -621,7 +650,7 @@ async fn a_customer_of_many_pages_is_read_whole(ground: &Ground) {
     assert_eq!((rows.len(), ids.len()), (24, 24), "every row once");
     let bytes = |id: &str| {
         let row = rows.iter().find(|row| row.id == id).expect("it is there");
-        row.stored.row.extract["metadata"]["filler"]
+        row.stored.extract()["metadata"]["filler"]
             .as_str()
             .map(str::len)
     };
@@ -680,8 +709,10 @@ async fn an_event_takes_few_units(ground: &Ground) {
             Some(Kind::Charge | Kind::PaymentIntent) => taken == (2, 3.0, 1),
             // A session has no parents and no children. Its record is the one that outgrows a unit.
             Some(Kind::CheckoutSession) => taken.0 == 2 && taken.1 <= 4.0 && taken.2 == 0,
-            // Row, index and record, and a look at the parent.
-            Some(_) => taken == (2, 3.0, 1),
+            // Row, index and record, a note with each parent, and a look at the nearest before and after.
+            Some(Kind::Refund | Kind::Dispute) => taken == (4, 5.0, 2),
+            // It names one parent.
+            Some(_) => taken == (3, 4.0, 2),
         };
         if !right {
             wrong.push(format!("{file}: {units:?}"));
@@ -740,8 +771,9 @@ contract! {
     a_child_is_found_by_its_note,
     a_child_that_is_settled_is_not_found_again,
     whose_an_owned_object_is_can_be_asked_without_knowing_it,
-    a_link_needs_a_row_and_is_made_once,
-    an_object_that_names_no_customer_keeps_its_own,
+    a_link_is_made_under_the_rev_that_was_read,
+    a_final_state_is_not_overwritten_unread,
+    an_object_belongs_to_the_customer_that_its_newest_state_names,
     outcomes_only_go_up,
     raising_a_parked_event_ends_its_parking,
     parked_events_are_counted_over_all_accounts_of_one_source_and_mode,

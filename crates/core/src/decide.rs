@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::event::{Content, Event};
 use crate::objects::{self, Kind, NoSnapshot, Snapshot, bearbilling};
-use crate::order::{self, Fact, Incoming, Learned, Merged, Observed, merge};
-use crate::row::{DELETED, RowKey, StoredRow, needs_refetch};
+use crate::order::{self, Fact, Incoming, Merged, Observed, Shown, merge};
+use crate::row::{Owner, RowKey, StoredRow, needs_refetch};
 use crate::scope::{Mode, Source};
 
 /// What an event is about.
@@ -31,8 +31,6 @@ pub struct Change {
     pub key: RowKey,
     /// What the event tells about the object, and when.
     pub incoming: Incoming,
-    /// The customer that the object names. An object that names none keeps the one it was linked to.
-    pub customer: Option<String>,
 }
 
 /// Why an event is deliberately left out of the state.
@@ -83,14 +81,10 @@ pub fn plan(event: &Event, mode: Mode) -> Plan {
         return Plan::Ignore(Ignored::NoState);
     };
     let change = match source {
-        Source::Stripe => {
-            objects::read(kind, object).map(|snapshot| change(event, object, previous, snapshot))
-        }
-        Source::BearBilling => bearbilling::read(kind, event, object).map(|snapshot| {
-            // What an object leaves open its event's type can tell, so the state is what was read of both.
-            let state = Value::Object(snapshot.extract.clone());
-            change(event, &state, None, snapshot)
-        }),
+        Source::Stripe => objects::read(kind, object)
+            .map(|snapshot| stripe_change(event, object, previous, snapshot)),
+        Source::BearBilling => bearbilling::read(kind, event, object)
+            .map(|snapshot| bearbilling_change(event, snapshot)),
     };
     match change {
         Ok(change) => Plan::Keep(Box::new(change)),
@@ -99,46 +93,91 @@ pub fn plan(event: &Event, mode: Mode) -> Plan {
     }
 }
 
-fn change(event: &Event, state: &Value, previous: Option<&Value>, snapshot: Snapshot) -> Change {
+fn stripe_change(
+    event: &Event,
+    object: &Value,
+    previous: Option<&Value>,
+    snapshot: Snapshot,
+) -> Change {
     let Snapshot {
-        kind,
-        id,
-        customer,
-        mut extract,
-        stage,
+        kind, id, customer, ..
     } = snapshot;
-    let deleted = event.event_type.ends_with(".deleted");
-    // A deleted subscription is a canceled one, which is still shown; anything else is gone.
-    if deleted && kind != Kind::Subscription {
-        extract.insert(DELETED.to_owned(), Value::Bool(true));
+    // A deleted subscription is a canceled one, which is still shown and can still change; anything else is gone.
+    let ends = event.event_type.ends_with(".deleted");
+    let deleted = ends && kind != Kind::Subscription;
+    let look = |object: &Value| objects::look(kind, object);
+    let account = || objects::account(&snapshot.extract).map(str::to_owned);
+    let owner = match &customer {
+        Some(customer) => Some(Owner::Customer(customer.clone())),
+        None => account().map(Owner::Account),
+    };
+    let mut shown = objects::shown(kind, snapshot.extract, customer.as_deref());
+    if ends {
+        objects::end(kind, &mut shown);
     }
     let fact = Fact::of(&Observed {
         event: &event.id,
         event_type: &event.event_type,
         request: event.request.as_deref(),
         api_version: event.api_version.as_deref(),
-        snapshot: state,
-        previous,
-        // None of the kinds that are kept lets its users choose ids: what is deleted stays so.
-        terminal: stage.terminal || deleted,
-        rank: stage.rank.into(),
+        snapshot: object,
+        previous: previous.filter(|_| !deleted),
+        shown: &shown,
+        look: &look,
     });
-    let owner = customer
-        .clone()
-        .filter(|_| kind.is_owned(event.scope.source));
+    let mut incoming = Incoming::event(event.created, fact, shown.kept);
+    // The id of a customer is the one kind of id that a user can choose, and so give to another.
+    incoming.begins_anew = event.event_type == "customer.created";
+    incoming.first = objects::first(&event.event_type);
     Change {
-        key: RowKey {
-            scope: event.scope.clone(),
+        key: key(event, kind, id, owner),
+        incoming,
+    }
+}
+
+/// Bear Billing says nothing of what was there before. What an object leaves open its event's type can tell, so the state
+/// is what was read of both.
+fn bearbilling_change(event: &Event, snapshot: Snapshot) -> Change {
+    let Snapshot {
+        kind, id, customer, ..
+    } = snapshot;
+    let state = Value::Object(snapshot.extract.clone());
+    let stage = kind.stage(&snapshot.extract);
+    let owner = customer.clone().map(Owner::Customer);
+    let shown = Shown {
+        kept: objects::kept(
             kind,
-            id,
-            owner,
-        },
-        incoming: Incoming {
-            second: event.created,
-            learned: Learned::Event(fact),
-            extract: Value::Object(extract),
-        },
-        customer,
+            event.scope.source,
+            snapshot.extract,
+            customer.as_deref(),
+        ),
+        rank: bearbilling::rank(stage, event.nanoseconds),
+        ..Shown::default()
+    };
+    let fact = Fact::of(&Observed {
+        event: &event.id,
+        event_type: &event.event_type,
+        request: event.request.as_deref(),
+        api_version: event.api_version.as_deref(),
+        snapshot: &state,
+        previous: None,
+        shown: &shown,
+        look: &|_| shown.clone(),
+    });
+    let mut incoming = Incoming::event(event.created, fact, shown.kept);
+    incoming.first = objects::first(&event.event_type);
+    Change {
+        key: key(event, kind, id, owner),
+        incoming,
+    }
+}
+
+fn key(event: &Event, kind: Kind, id: String, owner: Option<Owner>) -> RowKey {
+    RowKey {
+        scope: event.scope.clone(),
+        kind,
+        id,
+        owner: owner.filter(|_| kind.is_owned(event.scope.source)),
     }
 }
 
@@ -168,8 +207,11 @@ pub struct Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// There is none, or its second is older than the new one's. What it knows of its second becomes the
-    /// new row's base, whatever that is.
-    AbsentOrOlder,
+    /// new row's base, whatever that is; its floor and its firsts stay unless the new row brings its own.
+    AbsentOrOlder {
+        /// Whether it may also keep a final state: the new row shows one itself.
+        over_final: bool,
+    },
     /// It is exactly the one that was read.
     Rev(u64),
 }
@@ -190,16 +232,17 @@ pub enum Settled {
 /// its `rev`: two losers of a tie would leave its second as it was.
 #[must_use]
 pub fn decide(incoming: &Incoming, stored: Option<&StoredRow>) -> Decision {
+    let over_final = incoming.learned.is_final();
     let (merged, guard) = match stored {
-        None => (merge(None, incoming), Guard::AbsentOrOlder),
+        None => (merge(None, incoming), Guard::AbsentOrOlder { over_final }),
         Some(stored) => (merge(Some(&stored.row), incoming), Guard::Rev(stored.rev)),
     };
     match merged {
         Merged::Known => Decision::Settled(Settled::Duplicate),
         Merged::Stale => Decision::Settled(Settled::Stale),
         Merged::Changed(row) => {
-            let shows_event =
-                row.second == incoming.second && row.winner().state == incoming.learned.state();
+            let shown = row.shown();
+            let shows_event = shown.second == incoming.second && *shown.kept == incoming.kept;
             let needs_refetch = needs_refetch(&row);
             Decision::Write(Box::new(Write {
                 row,

@@ -20,6 +20,8 @@ pub struct Event {
     pub event_type: String,
     /// When the event was created, in Unix seconds.
     pub created: i64,
+    /// The nanoseconds after that, for sources that tell fractions of a second.
+    pub nanoseconds: u32,
     /// The API version that the body is written in.
     pub api_version: Option<String>,
     /// The API request that caused the event; none for what happened by itself.
@@ -59,6 +61,9 @@ pub enum Unusable {
     /// A field without which an event has no name, place or time is absent or of another type.
     #[error("the event has no usable `{0}`")]
     Field(&'static str),
+    /// What stands for its account names none, so it cannot be told whose the event is.
+    #[error("the event's `account` is no text")]
+    BadAccount,
 }
 
 impl Unusable {
@@ -71,6 +76,7 @@ impl Unusable {
             Self::NotAnObject => "not_an_object",
             Self::Field("id") => "no_id",
             Self::Field("type") => "no_type",
+            Self::BadAccount => "bad_account",
             Self::Field("created") => "no_created",
             Self::Field(_) => "no_livemode",
         }
@@ -89,6 +95,10 @@ pub fn decode(source: Source, mode: Mode, body: &[u8]) -> Result<Event, Unusable
     };
     // The head is read by the same reader in both functions, so both mean the same event.
     let head = Head::read(source, body);
+    if head.bad_account {
+        return Err(Unusable::BadAccount);
+    }
+    let nanoseconds = head.nanoseconds;
     let scope = head.scope(source, mode);
     let id = head.id.ok_or(Unusable::Field("id"))?;
     let event_type = head.event_type.ok_or(Unusable::Field("type"))?;
@@ -116,6 +126,7 @@ pub fn decode(source: Source, mode: Mode, body: &[u8]) -> Result<Event, Unusable
         id,
         event_type,
         created,
+        nanoseconds,
         api_version,
         request,
         content,
@@ -176,6 +187,10 @@ mod tests {
             (r#"{"id":"evt_1"}"#, "no_type"),
             (r#"{"id":"evt_1","type":"a"}"#, "no_created"),
             (r#"{"id":"evt_1","type":"a","created":1}"#, "no_livemode"),
+            (
+                r#"{"id":"evt_1","type":"a","created":1,"livemode":false,"account":5}"#,
+                "bad_account",
+            ),
         ];
         for (body, reason) in table {
             assert_eq!(

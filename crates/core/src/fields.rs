@@ -24,6 +24,18 @@ impl<'a> Fields<'a> {
         map.get(*last).filter(|value| !value.is_null())
     }
 
+    /// All that stands at a path, without nulls at any level: to Stripe, null is absent.
+    pub(crate) fn tree(self, path: &[&str]) -> Option<Value> {
+        self.get(path).map(without_nulls)
+    }
+
+    /// The user's own keys and values, unless there are none.
+    pub(crate) fn metadata(self) -> Option<Value> {
+        let metadata = self.tree(&["metadata"])?;
+        metadata.as_object()?.keys().next()?;
+        Some(metadata)
+    }
+
     pub(crate) fn text(self, path: &[&str]) -> Option<&'a str> {
         self.get(path)?.as_str()
     }
@@ -56,6 +68,19 @@ impl<'a> Fields<'a> {
     pub(crate) fn id(self, path: &[&str]) -> Option<&'a str> {
         let value = self.get(path)?;
         value.as_str().or_else(|| value.get("id")?.as_str())
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let filled = members.iter().filter(|(_, value)| !value.is_null());
+            filled
+                .map(|(name, value)| (name.clone(), without_nulls(value)))
+                .collect()
+        }
+        Value::Array(elements) => elements.iter().map(without_nulls).collect(),
+        other => other.clone(),
     }
 }
 

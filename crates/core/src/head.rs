@@ -13,7 +13,7 @@ use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::scope::{Mode, Scope, Source};
-use crate::time::unix_seconds;
+use crate::time::unix_time;
 use crate::token::{hashed, token};
 
 /// The outer fields of an event, as far as they are there.
@@ -25,10 +25,14 @@ pub struct Head {
     pub event_type: Option<String>,
     /// When the event was created, in Unix seconds.
     pub created: Option<i64>,
+    /// The nanoseconds after that, for sources that tell fractions of a second.
+    pub nanoseconds: u32,
     /// Live or test mode; sources without modes say nothing.
     pub livemode: Option<bool>,
-    /// The connected account (`acct_…`).
+    /// The connected account (`acct_…`); none for the platform itself.
     pub account: Option<String>,
+    /// Whether something stands for an account that names none: whose the event is cannot be told.
+    pub bad_account: bool,
     /// Whom the event is about: the customer where it is named, else the object.
     pub subject: Option<String>,
 }
@@ -44,16 +48,30 @@ impl Head {
             "created_at",
             "livemode",
             "account",
+            "context",
             "data",
         ];
-        let [id, event_type, created, created_at, livemode, account, data] = members(body, names);
+        let [
+            id,
+            event_type,
+            created,
+            created_at,
+            livemode,
+            account,
+            context,
+            data,
+        ] = members(body, names);
+        let created = created_time(created).or_else(|| created_time(created_at));
+        let account = account_of(account, context);
         Self {
             // An empty id names nothing; two bodies without a name must not pass for one event.
             id: scalar(id).filter(|id: &String| !id.is_empty()),
             event_type: scalar(event_type),
-            created: created_seconds(created).or_else(|| created_seconds(created_at)),
+            created: created.map(|(seconds, _)| seconds),
+            nanoseconds: created.map_or(0, |(_, nanoseconds)| nanoseconds),
             livemode: scalar(livemode),
-            account: scalar(account),
+            bad_account: account.is_err(),
+            account: account.unwrap_or_default(),
             subject: data.and_then(|data| subject(source, data)),
         }
     }
@@ -111,9 +129,21 @@ fn subject(source: Source, data: &RawValue) -> Option<String> {
     }
 }
 
+/// The account whose event it is. To an event destination of an organization, Stripe says it in `context`
+/// (<https://docs.stripe.com/changelog/basil/2025-04-30/additional-context-organization-events>); a connected account's
+/// event has both.
+fn account_of(
+    account: Option<&RawValue>,
+    context: Option<&RawValue>,
+) -> Result<Option<String>, serde_json::Error> {
+    let said = |raw: Option<&RawValue>| raw.map_or(Ok(None), |raw| serde_json::from_str(raw.get()));
+    Ok(said(account)?.or(said(context)?))
+}
+
 /// Stripe writes seconds; its thin events and Bear Billing write RFC 3339.
-fn created_seconds(raw: Option<&RawValue>) -> Option<i64> {
-    scalar::<i64>(raw).or_else(|| scalar::<String>(raw).as_deref().and_then(unix_seconds))
+fn created_time(raw: Option<&RawValue>) -> Option<(i64, u32)> {
+    let seconds = scalar::<i64>(raw).map(|seconds| (seconds, 0));
+    seconds.or_else(|| scalar::<String>(raw).as_deref().and_then(unix_time))
 }
 
 /// Reads one scalar; anything else there counts as absent.
@@ -181,6 +211,32 @@ mod tests {
         assert_eq!((head.created, head.livemode), (Some(5), Some(false)));
         assert_eq!(head.group(), "cus_1");
         assert!(head.is_event());
+    }
+
+    #[test]
+    fn the_account_is_a_text_or_nothing() {
+        let account = |members: &str| {
+            let head = read(&format!(r#"{{"id":"evt_1"{members}}}"#));
+            (head.account, head.bad_account)
+        };
+        let north = Some("acct_north".to_owned());
+        for (members, wanted) in [
+            ("", None),
+            (r#","account":null"#, None),
+            (r#","account":"acct_north""#, north.clone()),
+            (r#","context":null"#, None),
+            (r#","context":"acct_north""#, north.clone()),
+            (r#","account":null,"context":"acct_north""#, north.clone()),
+            (r#","account":"acct_north","context":"acct_x""#, north),
+        ] {
+            assert_eq!(account(members), (wanted, false), "{members}");
+        }
+        for odd in ["5", "{}", r#"["acct_1"]"#, "true", "0.5"] {
+            for member in ["account", "context"] {
+                let members = format!(r#","{member}":{odd}"#);
+                assert_eq!(account(&members), (None, true), "{members}");
+            }
+        }
     }
 
     #[test]

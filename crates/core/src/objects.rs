@@ -27,6 +27,8 @@ pub use event_types::{BEAR_BILLING_EVENT_TYPES, EVENT_TYPES, kind_of};
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
+use crate::order::{First, Kept, Shown};
+use crate::row::DELETED;
 use crate::scope::Source;
 
 /// A kind of object whose state is kept.
@@ -174,23 +176,21 @@ impl Kind {
     }
 
     /// How far along its life an object with this extract is.
-    fn stage(self, extract: &Map<String, Value>) -> Stage {
+    pub(crate) fn stage(self, extract: &Map<String, Value>) -> Stage {
         match self {
             // Nothing of these says how far they are.
             Self::Customer | Self::EntitlementSummary | Self::Usage => Stage::default(),
             Self::Subscription => subscription::stage(extract),
-            Self::Invoice => Stage::by_status(extract, invoice::STATES, invoice::TERMINAL),
+            Self::Invoice => Stage::by_status(extract, invoice::STATES, invoice::FINAL),
             Self::Charge => charge::stage(extract),
             Self::PaymentIntent => payment_intent::stage(extract),
-            Self::Refund => Stage::by_status(extract, refund::STATES, refund::TERMINAL),
-            Self::Dispute => Stage::by_status(extract, dispute::STATES, dispute::TERMINAL),
+            Self::Refund => Stage::by_status(extract, refund::STATES, refund::FINAL),
+            Self::Dispute => Stage::by_status(extract, dispute::STATES, dispute::FINAL),
             Self::CheckoutSession => checkout_session::stage(extract),
             Self::InvoicePayment => {
-                Stage::by_status(extract, invoice_payment::STATES, invoice_payment::TERMINAL)
+                Stage::by_status(extract, invoice_payment::STATES, invoice_payment::FINAL)
             }
-            Self::CreditNote => {
-                Stage::by_status(extract, credit_note::STATES, credit_note::TERMINAL)
-            }
+            Self::CreditNote => Stage::by_status(extract, credit_note::STATES, credit_note::FINAL),
         }
     }
 }
@@ -202,8 +202,8 @@ pub const CUT: &str = "cut";
 /// How far along its life an object is. It decides between states of one second where no event tells what changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stage {
-    /// True for a state that only others like it can follow.
-    pub terminal: bool,
+    /// True for a state that is left only if an event's own old values say so.
+    pub is_final: bool,
     /// The place of the state in its kind's usual life, from 1; 0 for a state that is not known. States between
     /// which an object goes to and fro share a place.
     pub rank: u8,
@@ -211,10 +211,10 @@ pub struct Stage {
 
 impl Stage {
     /// The stage of an object whose status says how far it is.
-    fn by_status(extract: &Map<String, Value>, states: &[&str], terminal: &[&str]) -> Self {
+    fn by_status(extract: &Map<String, Value>, states: &[&str], finals: &[&str]) -> Self {
         let status = text(extract, "status");
         Self {
-            terminal: terminal.contains(&status),
+            is_final: finals.contains(&status),
             rank: rank(states, status),
         }
     }
@@ -246,22 +246,6 @@ pub struct Snapshot {
     pub customer: Option<String>,
     /// The fields that are kept.
     pub extract: Map<String, Value>,
-    /// How far along its life it is.
-    pub stage: Stage,
-}
-
-impl Snapshot {
-    /// A snapshot with this extract, as far along its life as the extract says.
-    fn new(kind: Kind, id: &str, customer: Option<&str>, extract: Map<String, Value>) -> Self {
-        let stage = kind.stage(&extract);
-        Self {
-            kind,
-            id: id.to_owned(),
-            customer: customer.map(str::to_owned),
-            extract,
-            stage,
-        }
-    }
 }
 
 /// Why an event of a kind that is kept changes no state.
@@ -277,21 +261,107 @@ pub enum NoSnapshot {
 ///
 /// # Errors
 ///
-/// [`NoSnapshot`] where there is nothing that a row could be kept for.
+/// [`NoSnapshot`] if there is nothing that a row could be kept for.
 pub fn read(kind: Kind, object: &Value) -> Result<Snapshot, NoSnapshot> {
     let fields = Fields::new(object.as_object().ok_or(NoSnapshot::NoId)?);
-    let customer = match kind {
-        Kind::Customer => fields.text(&["id"]),
-        _ => fields.id(&["customer"]),
-    };
+    let customer = customer(kind, fields);
     let id = match kind {
-        Kind::EntitlementSummary => customer,
+        Kind::EntitlementSummary => customer.or_else(|| fields.id(&[CUSTOMER_ACCOUNT])),
         _ => fields.text(&["id"]),
     };
     let id = id.filter(|id| !id.is_empty()).ok_or(NoSnapshot::NoId)?;
-    if kind.is_owned(Source::Stripe) && customer.is_none() {
+    let extract = extract(kind, fields);
+    if kind.is_owned(Source::Stripe) && customer.is_none() && account(&extract).is_none() {
         return Err(NoSnapshot::NoCustomer);
     }
-    let extract = kind.extract(fields);
-    Ok(Snapshot::new(kind, id, customer, extract))
+    Ok(Snapshot {
+        kind,
+        id: id.to_owned(),
+        customer: customer.map(str::to_owned),
+        extract,
+    })
+}
+
+/// The member of an object, and of its extract, that names the account (`acct_…`) of its customer, or instead of one
+/// (<https://docs.stripe.com/connect/use-accounts-as-customers>).
+const CUSTOMER_ACCOUNT: &str = "customer_account";
+
+/// The account that stands for the customer of an object with this extract.
+#[must_use]
+pub fn account(extract: &Map<String, Value>) -> Option<&str> {
+    extract.get(CUSTOMER_ACCOUNT)?.as_str()
+}
+
+fn customer(kind: Kind, object: Fields<'_>) -> Option<&str> {
+    match kind {
+        Kind::Customer => object.text(&["id"]),
+        _ => object.id(&["customer"]),
+    }
+}
+
+fn extract(kind: Kind, object: Fields<'_>) -> Map<String, Value> {
+    let mut extract = kind.extract(object);
+    if let Some(account) = object.id(&[CUSTOMER_ACCOUNT]) {
+        extract.insert(CUSTOMER_ACCOUNT.to_owned(), account.into());
+    }
+    extract
+}
+
+/// What the order of events has to know of a state of an object of Stripe's that was read.
+#[must_use]
+pub fn shown(kind: Kind, extract: Map<String, Value>, customer: Option<&str>) -> Shown {
+    let stage = kind.stage(&extract);
+    let is_appeal = kind == Kind::Dispute && dispute::is_appeal(text(&extract, "status"));
+    Shown {
+        kept: kept(kind, Source::Stripe, extract, customer),
+        deleted: false,
+        is_final: stage.is_final,
+        left_final: is_appeal,
+        rank: stage.rank.into(),
+    }
+}
+
+/// The same of any object of this kind, also of one that no row could be kept for.
+#[must_use]
+pub fn look(kind: Kind, object: &Value) -> Shown {
+    let nothing = Map::new();
+    let fields = Fields::new(object.as_object().unwrap_or(&nothing));
+    shown(kind, extract(kind, fields), customer(kind, fields))
+}
+
+/// What a row keeps of a state. The customer is part of it for objects that can change theirs.
+#[must_use]
+pub fn kept(
+    kind: Kind,
+    source: Source,
+    extract: Map<String, Value>,
+    customer: Option<&str>,
+) -> Kept {
+    Kept {
+        extract: Value::Object(extract),
+        customer: customer
+            .filter(|_| !kind.is_owned(source))
+            .map(str::to_owned),
+    }
+}
+
+/// Makes of an object's last state the one after its deletion: of a subscription its canceled state, which can still
+/// change, and of anything else a tombstone.
+pub fn end(kind: Kind, shown: &mut Shown) {
+    let (name, value) = match kind {
+        Kind::Subscription if shown.is_final => return,
+        Kind::Subscription => ("status", Value::from(subscription::CANCELED)),
+        _ => (DELETED, Value::Bool(true)),
+    };
+    shown.deleted = kind != Kind::Subscription;
+    shown.is_final = true;
+    if let Some(extract) = shown.kept.extract.as_object_mut() {
+        extract.insert(name.to_owned(), value);
+    }
+}
+
+/// What an event of this type tells to have happened for a first time, if it is the first that does.
+#[must_use]
+pub fn first(event_type: &str) -> Option<First> {
+    (event_type == "invoice.payment_failed").then_some(First::PaymentFailed)
 }

@@ -6,68 +6,99 @@
 //! name the last one (the module `path` says how). Of the second before the newest the row keeps the ties as well, as its
 //! *base*: a path that ends where it began (active → past_due → active) does not show where that is, but the base may.
 //!
-//! [`merge`] is all there is to it: it takes the stored row and what is learned, and says what the row becomes. Its
-//! laws hold exactly, for everything a row holds, and rest on this: **a row is a function of the set of events seen**,
-//! namely of those of the two newest seconds among them.
+//! Beside that stand two things that reach across seconds. A *final* state, such as a canceled subscription, is left only
+//! by an event whose own old values say so: a later snapshot that merely says otherwise changes nothing. So the row keeps
+//! the facts of final states of the newest second that has any, as its *last final*, while a newer second that is not
+//! final is there; and the *floor*, the newest second that ends what was final before it. And the *firsts* are the least
+//! seconds of some kinds of events.
 //!
-//! - *Commutative and associative:* any order of events, and any interleaving with refetches, ends in the same row.
+//! [`merge`] is all there is to it: it takes the stored row and what is learned, and says what the row becomes. Its
+//! laws hold exactly, for everything a row holds, and rest on this: **a row is a function of the set of what was learned**.
+//!
+//! - *Commutative and associative:* any order of events, and any interleaving with reads, ends in the same row.
 //! - *Idempotent:* what is learned a second time changes nothing, at any later time.
-//! - *Sound:* where a winner is called decided and every event of its second and of its base has been seen, it is the last state.
+//! - *Sound:* if a winner is called decided and every event of its second and of its base has been seen, it is the last state.
 //!
 //! Nothing is forgotten that could matter again. Seconds only move forward, so a second older than the base can
 //! neither become the base nor the newest. What a second tells the next one depends on its own events only, so
-//! nothing older has an effect. A second with more than [`MAX_FACTS`] events keeps the greatest fact, which is a
-//! function of the set too. After a refetch, events of that second and older are absorbed: the base goes with them.
+//! nothing older has an effect. The floor, the second of the last final and the firsts are maxima and minima. What is
+//! bounded is bounded by counts that only grow: of the events of a second, and of the bytes that they ever told.
+//! After a read, events of that second and older are absorbed: the base goes with them.
 //!
-//! The laws ask two things of a caller: an event's second is part of its identity (`created` is), and the extract, the
-//! rank and the terminal mark are functions of the state, so read nothing from a snapshot that [`StateHash::of`] skips.
+//! The laws ask two things of a caller: an event's second is part of its identity (`created` is), and what a reader sees
+//! in a snapshot is a function of the state, so it reads nothing that [`StateHash::of`] skips.
 //!
-//! This module knows no store, no customer and no clock. It cannot see an event that never arrived, as long as the
+//! This module knows no store and no clock. It cannot see an event that never arrived, as long as the
 //! others make a path without it.
 
 mod fact;
+mod kept;
 mod path;
+mod pieces;
 mod state;
+mod table;
 mod ties;
 
+#[cfg(test)]
+mod counterexamples;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
 
-pub use fact::{Fact, Observed};
+pub use fact::{Fact, Observed, Shown};
+pub use kept::{Kept, States};
 pub use state::{Digest, Malformed, StateHash};
-pub use ties::{Learned, MAX_FACTS, Ties, Winner};
+pub use ties::{Facts, Learned, MAX_FACTS, Read, Ties, Winner};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeMap};
+use ties::Beside;
+
+/// More bytes than this of distinct values, told by the live states of one second, and only the greatest fact's are kept.
+///
+/// Together with [`MAX_FINAL_BYTES`] and the facts they fit an item of DynamoDB, which holds 400 KB.
+pub const MAX_LIVE_BYTES: usize = 256 * 1024;
+
+/// The same for the final states of one second.
+pub const MAX_FINAL_BYTES: usize = 96 * 1024;
 
 /// The order's part of the row of one object.
 ///
-/// A store can write the common event, the first or one of a newer second, without reading: the new row is
+/// A store can write most events, the first or one of a newer second, without reading: the new row is
 /// [`Row::first`], except that its base is the `ties` and the `second` of the row it replaces, copied as they are
-/// (or left empty where there is none), and that no other extracts remain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// (or left empty if there is none), and that floor and firsts stay unless the new row brings its own. That holds unless
+/// the stored row [keeps a final state](Row::final_second) and the event does not show one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The newest second that is known of, in Unix time.
     pub second: i64,
     /// What is known of it.
     pub ties: Ties,
-    /// The extract of the winner: what the row shows.
-    pub extract: Value,
-    /// The extracts of the other states of the second, any of which a later event can make the winner.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub others: BTreeMap<StateHash, Value>,
+    /// What is kept of its live states, any of which a later event can make the winner; or of the state that was read.
+    #[serde(default, skip_serializing_if = "States::is_empty")]
+    pub live: States,
+    /// What is kept of its final states.
+    #[serde(default, skip_serializing_if = "States::is_empty")]
+    pub finals: States,
     /// What is known of the newest second before.
     #[serde(default, skip_serializing_if = "Base::is_empty")]
     pub base: Base,
+    /// The newest second that ends what was final before it: of a read, or of an event that leaves a final state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<i64>,
+    /// What is known of final states in an older second, if the newest has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_final: Option<LastFinal>,
+    /// The least seconds of some kinds of events, see [`First`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub firsts: BTreeMap<First, i64>,
 }
 
 /// What a row keeps of the newest second before its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
-    /// The second, in Unix time; without meaning where nothing is known.
+    /// The second, in Unix time; without meaning if nothing is known.
     pub second: i64,
     /// What is known of it.
     pub ties: Ties,
@@ -80,18 +111,101 @@ impl Base {
     }
 }
 
+/// What a row keeps of the newest second in which its object was in a final state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastFinal {
+    /// The second, in Unix time.
+    pub second: i64,
+    /// What is known of its final states.
+    pub ties: Ties,
+    /// What is kept of them.
+    pub states: States,
+}
+
+/// Something that happens to an object for a first time, of which a row keeps the second.
+///
+/// It is told by every event that shows it, so the least second counts, whatever becomes of the event's snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum First {
+    /// A payment of the invoice failed.
+    #[serde(rename = "first_payment_failed_at")]
+    PaymentFailed,
+}
+
+impl First {
+    /// Every one there is.
+    pub const ALL: [Self; 1] = [Self::PaymentFailed];
+
+    /// The name of the member that shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PaymentFailed => "first_payment_failed_at",
+        }
+    }
+}
+
 /// Something learned about an object, with the state it shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incoming {
     /// The second it tells about, in Unix time.
     ///
-    /// Of an event it is `created`. Of a refetch it is a second that was surely over in Stripe when the read began:
+    /// Of an event it is `created`. Of a read it is a second that was surely over in Stripe when the read began:
     /// that second and all before it are settled by the read, events of a later second still count.
     pub second: i64,
     /// What is learned.
     pub learned: Learned,
-    /// What a row shows in this state.
-    pub extract: Value,
+    /// What a row keeps of this state.
+    pub kept: Kept,
+    /// Whether the object came to be in this second although its id may have been another's before.
+    pub begins_anew: bool,
+    /// What happened for a first time, if this is the first event that tells it.
+    pub first: Option<First>,
+}
+
+impl Incoming {
+    /// What an event tells.
+    pub fn event(second: i64, fact: Fact, kept: Kept) -> Self {
+        Self {
+            second,
+            learned: Learned::Event(fact),
+            kept,
+            begins_anew: false,
+            first: None,
+        }
+    }
+
+    /// What a read tells.
+    pub fn read(second: i64, kept: Kept, is_final: bool) -> Self {
+        let read = Read {
+            is_final,
+            kept: kept.hash(),
+        };
+        Self {
+            second,
+            learned: Learned::Read(read),
+            kept,
+            begins_anew: false,
+            first: None,
+        }
+    }
+
+    /// The second that ends what was final before it, or in it.
+    fn floor(&self) -> Option<i64> {
+        match &self.learned {
+            Learned::Read(_) => Some(self.second),
+            Learned::Event(fact) if fact.leaves_final() => Some(self.second),
+            // What became final in this very second is of this life.
+            Learned::Event(_) => self.begins_anew.then(|| self.second.saturating_sub(1)),
+        }
+    }
+
+    fn firsts(&self) -> BTreeMap<First, i64> {
+        self.first
+            .map(|first| (first, self.second))
+            .into_iter()
+            .collect()
+    }
 }
 
 /// What a row becomes.
@@ -99,7 +213,7 @@ pub struct Incoming {
 pub enum Merged {
     /// The row changes to this one. Its winner may be another, or only what it knows.
     Changed(Row),
-    /// The event is one of the row's already, or its second has been refetched or has overflown without it mattering.
+    /// The event is one of the row's already, or its second has been read or has overflown without it mattering.
     Known,
     /// The event is of a second that no longer matters.
     Stale,
@@ -109,9 +223,14 @@ pub enum Merged {
 ///
 /// ```
 /// # use billhook_core::order::*;
-/// # use serde_json::json;
+/// # use serde_json::{Value, json};
+/// let look = |snapshot: &Value| {
+///     let kept = Kept { extract: json!({"status": snapshot["status"]}), customer: None };
+///     Shown { kept, ..Shown::default() }
+/// };
 /// let event = |event, event_type, status, previous| {
 ///     let snapshot = json!({"id": "sub_1", "status": status});
+///     let shown = look(&snapshot);
 ///     let fact = Fact::of(&Observed {
 ///         event,
 ///         event_type,
@@ -119,10 +238,10 @@ pub enum Merged {
 ///         api_version: Some("2025-09-30.clover"),
 ///         snapshot: &snapshot,
 ///         previous,
-///         terminal: false,
-///         rank: 0,
+///         shown: &shown,
+///         look: &look,
 ///     });
-///     Incoming { second: 1760000002, learned: Learned::Event(fact), extract: json!({"status": status}) }
+///     Incoming::event(1760000002, fact, shown.kept)
 /// };
 /// let before = json!({"status": "incomplete"});
 /// let created = event("evt_1", "customer.subscription.created", "incomplete", None);
@@ -131,118 +250,249 @@ pub enum Merged {
 /// // The second event arrives first, and both are of one second.
 /// let row = Row::first(&updated);
 /// let Merged::Changed(row) = merge(Some(&row), &created) else { panic!("a new fact") };
-/// assert_eq!(row.extract, json!({"status": "active"}));
-/// assert!(row.winner().decided);
+/// assert_eq!(row.shown().kept.extract, json!({"status": "active"}));
+/// assert!(row.shown().decided);
 /// assert_eq!(merge(Some(&row), &created), Merged::Known);
 /// ```
 pub fn merge(stored: Option<&Row>, incoming: &Incoming) -> Merged {
-    match stored {
-        None => Merged::Changed(Row::first(incoming)),
-        Some(row) if incoming.second > row.second => Merged::Changed(row.followed_by(incoming)),
-        Some(row) if incoming.second == row.second => row.tied_with(incoming),
-        Some(row) => row.preceded_by(incoming),
+    let Some(row) = stored else {
+        return Merged::Changed(Row::first(incoming));
+    };
+    let next = row.with(incoming);
+    if next != *row {
+        return Merged::Changed(next);
     }
+    let is_base = !row.base.is_empty() && incoming.second == row.base.second;
+    match incoming.second == row.second || is_base {
+        true => Merged::Known,
+        false => Merged::Stale,
+    }
+}
+
+/// What a row shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Showing<'a> {
+    /// What is kept of the state.
+    pub kept: &'a Kept,
+    /// The second in which the object was in it, in Unix time.
+    pub second: i64,
+    /// An event that shows the state, the first by id; none after a read.
+    pub event: Option<String>,
+    /// Whether the state is surely the last one. If not, the row needs a refetch.
+    pub decided: bool,
 }
 
 impl Row {
     /// The row of an object of which nothing else is known.
     pub fn first(incoming: &Incoming) -> Self {
-        let ties = Ties::default().with(&incoming.learned).unwrap_or_default();
-        let extracts = BTreeMap::from([(incoming.learned.state(), incoming.extract.clone())]);
-        Self::assemble(incoming.second, ties, extracts, Base::default())
+        let mut row = Self {
+            second: incoming.second,
+            floor: incoming.floor(),
+            firsts: incoming.firsts(),
+            ..Self::default()
+        };
+        row.learn(incoming);
+        row
     }
 
     /// The state that the row shows, and whether it is surely the last one.
-    pub fn winner(&self) -> Winner {
-        self.ties.winner(&self.base.ties)
-    }
-
-    fn followed_by(&self, incoming: &Incoming) -> Self {
-        let next = Self::first(incoming);
-        let base = Base {
-            second: self.second,
-            ties: self.ties.clone(),
+    pub fn shown(&self) -> Showing<'_> {
+        static NOTHING: Kept = Kept {
+            extract: serde_json::Value::Null,
+            customer: None,
         };
-        Self::assemble(next.second, next.ties.clone(), next.extracts(), base)
-    }
-
-    fn tied_with(&self, incoming: &Incoming) -> Merged {
-        let Some(ties) = self.ties.with(&incoming.learned) else {
-            return Merged::Known;
-        };
-        let mut extracts = self.extracts();
-        let text = |extract: &Value| extract.to_string();
-        let state = incoming.learned.state();
-        // One state has one extract. Should a caller break that, which one stays still does not depend on the order.
-        if extracts.get(&state).map(text) < Some(text(&incoming.extract)) {
-            extracts.insert(state, incoming.extract.clone());
+        let (second, winner, [first, second_choice]) = self.winner();
+        let kept = first.get(winner.kept);
+        let kept = kept.or_else(|| second_choice.get(winner.kept));
+        Showing {
+            kept: kept.unwrap_or(&NOTHING),
+            second,
+            event: winner.event,
+            decided: winner.decided,
         }
-        Merged::Changed(Self::assemble(
-            self.second,
-            ties,
-            extracts,
-            self.base.clone(),
-        ))
     }
 
-    /// An older second can only be the base, or become it; through the base it can change the winner.
-    fn preceded_by(&self, incoming: &Incoming) -> Merged {
-        let base = match incoming.second.cmp(&self.base.second) {
-            _ if self.is_settled() => return Merged::Stale,
-            Ordering::Less if !self.base.is_empty() => return Merged::Stale,
-            Ordering::Equal => self.base.ties.clone(),
+    /// The winner, its second, and where what is kept of it is to be found.
+    fn winner(&self) -> (i64, Winner, [&States; 2]) {
+        let own = self.ties.winner(
+            self.base.ties.surely_last(),
+            Beside {
+                final_was_left: self.floor == Some(self.second),
+                live_is_cut: self.live.is_cut,
+                finals_are_cut: self.finals.is_cut,
+            },
+        );
+        match &self.last_final {
+            Some(last) if !own.is_final => {
+                let beside = Beside {
+                    finals_are_cut: last.states.is_cut,
+                    ..Beside::default()
+                };
+                let winner = last.ties.winner(None, beside);
+                (last.second, winner, [&last.states, &last.states])
+            }
+            _ if own.is_final => (self.second, own, [&self.finals, &self.live]),
+            _ => (self.second, own, [&self.live, &self.finals]),
+        }
+    }
+
+    /// The newest second of a final state that the row keeps; none if it keeps no final state. While it does, an event
+    /// that shows no final state must not be written without reading.
+    pub fn final_second(&self) -> Option<i64> {
+        match &self.last_final {
+            Some(last) => Some(last.second),
+            None => self.has_own_final().then_some(self.second),
+        }
+    }
+
+    /// Whether the newest second has a final state that a later one does not undo.
+    fn has_own_final(&self) -> bool {
+        self.ties.has_final() && (self.ties.is_read() || self.is_above_floor(self.second))
+    }
+
+    fn is_above_floor(&self, second: i64) -> bool {
+        self.floor.is_none_or(|floor| second > floor)
+    }
+
+    fn with(&self, incoming: &Incoming) -> Self {
+        let mut next = self.clone();
+        for (first, second) in incoming.firsts() {
+            let least = next.firsts.entry(first).or_insert(second);
+            *least = second.min(*least);
+        }
+        match incoming.second.cmp(&self.second) {
+            Ordering::Greater => next.follow(incoming),
+            Ordering::Equal => next.learn(incoming),
+            Ordering::Less => next.look_back(incoming),
+        }
+        next.floor = next.floor.max(incoming.floor());
+        if incoming.learned.is_final() && incoming.second < next.second {
+            next.learn_final(incoming);
+        }
+        next.forget();
+        next
+    }
+
+    /// Takes a newer second, of which only this is known.
+    fn follow(&mut self, incoming: &Incoming) {
+        if self.has_own_final() {
+            let states = if self.ties.is_read() {
+                std::mem::take(&mut self.live)
+            } else {
+                std::mem::take(&mut self.finals)
+            };
+            self.last_final = Some(LastFinal {
+                second: self.second,
+                ties: self.ties.finals(),
+                states,
+            });
+        }
+        self.base = Base {
+            second: self.second,
+            ties: std::mem::take(&mut self.ties),
+        };
+        (self.live, self.finals) = Default::default();
+        self.second = incoming.second;
+        self.learn(incoming);
+    }
+
+    /// Takes what is learned about the newest second.
+    fn learn(&mut self, incoming: &Incoming) {
+        let next = self.ties.with(&incoming.learned);
+        match (&next, &incoming.learned) {
+            (Ties::Read(read), Learned::Read(_)) => {
+                if *read == incoming_read(incoming) {
+                    self.live = States::only(incoming.kept.clone());
+                }
+                self.finals = States::default();
+            }
+            (Ties::Read(_), Learned::Event(_)) => {}
+            (Ties::Told { .. }, learned) => {
+                let is_final = learned.is_final();
+                let (states, bytes_max) = match is_final {
+                    true => (&mut self.finals, MAX_FINAL_BYTES),
+                    false => (&mut self.live, MAX_LIVE_BYTES),
+                };
+                *states = states.with(&incoming.kept, next.facts(is_final), bytes_max);
+            }
+        }
+        self.ties = next;
+    }
+
+    /// Takes what is learned about an older second: it can be the base, or become it, and so change the winner.
+    fn look_back(&mut self, incoming: &Incoming) {
+        let known = match incoming.second.cmp(&self.base.second) {
+            Ordering::Less if !self.base.is_empty() => return,
+            Ordering::Equal => std::mem::take(&mut self.base.ties),
             Ordering::Less | Ordering::Greater => Ties::default(),
         };
-        let Some(ties) = base.with(&incoming.learned) else {
-            return Merged::Known;
-        };
-        let base = Base {
+        self.base = Base {
             second: incoming.second,
-            ties,
+            ties: known.with(&incoming.learned),
         };
-        Merged::Changed(Self::assemble(
-            self.second,
-            self.ties.clone(),
-            self.extracts(),
-            base,
-        ))
     }
 
-    /// Whether a refetch has settled the row's second, so that nothing before it matters any more.
-    fn is_settled(&self) -> bool {
-        matches!(self.ties, Ties::Refetched(_))
-    }
-
-    /// The extracts of all states of the second. The row's own belongs to the one state that is not among the others.
-    fn extracts(&self) -> BTreeMap<StateHash, Value> {
-        let shown = self
-            .ties
-            .states()
-            .into_iter()
-            .find(|state| !self.others.contains_key(state));
-        let shown = shown.map(|state| (state, self.extract.clone()));
-        self.others.clone().into_iter().chain(shown).collect()
-    }
-
-    fn assemble(
-        second: i64,
-        ties: Ties,
-        mut extracts: BTreeMap<StateHash, Value>,
-        base: Base,
-    ) -> Self {
-        let states = ties.states();
-        extracts.retain(|state, _| states.contains(state));
-        let mut row = Self {
-            second,
-            ties,
-            extract: Value::Null,
-            others: extracts,
-            base,
+    /// Takes a final state of an older second, if it is above the floor or was read at it, and none newer is known.
+    fn learn_final(&mut self, incoming: &Incoming) {
+        let is_read = matches!(incoming.learned, Learned::Read(_));
+        let counts = match self.floor {
+            Some(floor) if is_read => incoming.second >= floor,
+            _ => self.is_above_floor(incoming.second),
         };
-        if row.is_settled() || row.base.is_empty() {
-            row.base = Base::default();
+        if !counts {
+            return;
         }
-        row.extract = row.others.remove(&row.winner().state).unwrap_or_default();
-        row
+        let mut known = Self {
+            second: incoming.second,
+            ..Self::default()
+        };
+        match self.last_final.take() {
+            Some(newer) if newer.second > incoming.second => {
+                self.last_final = Some(newer);
+                return;
+            }
+            Some(same) if same.second == incoming.second => {
+                match same.ties.is_read() {
+                    true => known.live = same.states,
+                    false => known.finals = same.states,
+                }
+                known.ties = same.ties;
+            }
+            Some(_) | None => {}
+        }
+        known.learn(incoming);
+        self.last_final = Some(LastFinal {
+            second: incoming.second,
+            states: if known.ties.is_read() {
+                known.live
+            } else {
+                known.finals
+            },
+            ties: known.ties,
+        });
+    }
+
+    /// Drops what no longer matters.
+    fn forget(&mut self) {
+        if self.ties.is_read() || self.base.is_empty() {
+            self.base = Base::default();
+        }
+        let floor = self.floor;
+        let has_own = self.has_own_final();
+        let is_over = |last: &mut LastFinal| {
+            let is_below = match last.ties.is_read() {
+                true => floor.is_some_and(|floor| last.second < floor),
+                false => floor.is_some_and(|floor| last.second <= floor),
+            };
+            has_own || is_below
+        };
+        self.last_final.take_if(is_over);
+    }
+}
+
+fn incoming_read(incoming: &Incoming) -> Read {
+    Read {
+        is_final: incoming.learned.is_final(),
+        kept: incoming.learned.kept(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This module says what a row is, not where it lies: keys and attribute names belong to the store.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::objects::{CUT, Kind};
 use crate::order;
@@ -21,19 +21,28 @@ pub struct RowKey {
     pub kind: Kind,
     /// The object's id.
     pub id: String,
-    /// The customer whose partition holds an owned object's row; none for linked objects.
-    pub owner: Option<String>,
+    /// In whose partition an owned object's row lies; none for linked objects.
+    pub owner: Option<Owner>,
+}
+
+/// Whose an owned object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// The customer that it names.
+    Customer(String),
+    /// The account that it names, since it names no customer.
+    Account(String),
 }
 
 /// A row as it was read, with the number that guards a write over it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoredRow {
-    /// The newest second, what is known of it, and the state that it shows.
+    /// What is known of the object and its order, and the state that it shows.
     pub row: order::Row,
     /// Raised by one with every write.
     pub rev: u64,
-    /// The customer that a linked object belongs to, named by itself or found through its parents.
-    pub customer: Option<String>,
+    /// The customer that a linked object was found to belong to through its parents; none if it names one itself.
+    pub link: Option<String>,
 }
 
 /// The member of an extract that makes it a tombstone: the object was deleted, and the rest is what it was last.
@@ -43,19 +52,27 @@ pub const DELETED: &str = "deleted";
 /// a list in it was cut short.
 #[must_use]
 pub fn needs_refetch(row: &order::Row) -> bool {
-    !row.winner().decided || row.extract.get(CUT) == Some(&Value::Bool(true))
+    let shown = row.shown();
+    !shown.decided || shown.kept.extract.get(CUT) == Some(&Value::Bool(true))
 }
 
 impl StoredRow {
     /// The fields that are kept of the object.
     #[must_use]
-    pub fn extract(&self) -> Option<&Map<String, Value>> {
-        self.row.extract.as_object()
+    pub fn extract(&self) -> &Value {
+        &self.row.shown().kept.extract
+    }
+
+    /// The customer that a linked object belongs to: the one it names, or the one it was linked to.
+    #[must_use]
+    pub fn customer(&self) -> Option<&str> {
+        let named = self.row.shown().kept.customer.as_deref();
+        named.or(self.link.as_deref())
     }
 
     /// Whether the object was deleted.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
-        self.row.extract.get(DELETED) == Some(&Value::Bool(true))
+        self.extract().get(DELETED) == Some(&Value::Bool(true))
     }
 }

@@ -73,9 +73,11 @@ pub fn customer_state(
     let paid = invoices
         .values()
         .filter(|invoice| is(invoice, "status", "paid"));
-    let field = |name: &str| about.and_then(|row| row.row.extract.get(name)).cloned();
-    Some(json!({
+    let field = |name: &str| about.and_then(|row| row.extract().get(name)).cloned();
+    let is_open = |row: &StoredRow| needs_refetch(&row.row);
+    let mut state = json!({
         "customer": customer,
+        "customer_account": field("customer_account"),
         "source": scope.source.name(),
         "livemode": scope.mode.is_live(),
         "account": scope.account,
@@ -103,7 +105,15 @@ pub fn customer_state(
         "checkout_sessions": checkout_sessions,
         "usage": used(&usage),
         "usage_records": usage,
-    }))
+    });
+    // What is undecided or was cut short is marked, and only that.
+    if about.is_some_and(is_open) {
+        state["needs_refetch"] = Value::Bool(true);
+    }
+    if summary(rows).is_some_and(is_open) {
+        state["entitlements_incomplete"] = Value::Bool(true);
+    }
+    Some(state)
 }
 
 /// Whether a customer has access at `now` (Unix seconds), from their rows. The state says the same.
@@ -140,7 +150,10 @@ fn show(kind: Kind, row: &StoredRow) -> Value {
         .iter()
         .map(|name| ((*name).to_owned(), Value::Null))
         .collect();
-    shown.extend(row.extract().cloned().unwrap_or_default());
+    shown.extend(row.extract().as_object().cloned().unwrap_or_default());
+    for (first, second) in &row.row.firsts {
+        shown.insert(first.name().to_owned(), (*second).into());
+    }
     if kind == Kind::Subscription {
         show_items(&mut shown);
     }
@@ -202,17 +215,22 @@ fn promised_fields(kind: Kind) -> &'static [&'static str] {
 }
 
 fn as_of(row: &StoredRow) -> Value {
-    json!({ "event": row.row.winner().event, "created": row.row.second })
+    let shown = row.row.shown();
+    json!({ "event": shown.event, "created": shown.second })
 }
 
 fn is(object: &Value, field: &str, value: &str) -> bool {
     object[field].as_str() == Some(value)
 }
 
+fn summary(rows: &[CustomerRow]) -> Option<&StoredRow> {
+    let summary = rows.iter().find(|row| row.kind == Kind::EntitlementSummary);
+    summary.map(|row| &row.stored)
+}
+
 /// The features that Stripe's entitlements name, and those of the plans.
 fn entitlements(rows: &[CustomerRow], mut features: BTreeSet<String>) -> BTreeSet<String> {
-    let summary = rows.iter().find(|row| row.kind == Kind::EntitlementSummary);
-    let keys = summary.and_then(|row| row.stored.row.extract.get("lookup_keys")?.as_array());
+    let keys = summary(rows).and_then(|row| row.extract().get("lookup_keys")?.as_array());
     let keys = keys.into_iter().flatten().filter_map(Value::as_str);
     features.extend(keys.map(str::to_owned));
     features

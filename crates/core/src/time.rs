@@ -13,9 +13,14 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Reads an RFC 3339 time (`2026-01-31T09:30:00Z`) as Unix seconds; fractions are dropped.
 #[must_use]
 pub fn unix_seconds(text: &str) -> Option<i64> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
-        .map(OffsetDateTime::unix_timestamp)
+    unix_time(text).map(|(seconds, _)| seconds)
+}
+
+/// Reads an RFC 3339 time as Unix seconds and the nanoseconds after them.
+#[must_use]
+pub fn unix_time(text: &str) -> Option<(i64, u32)> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Some((at.unix_timestamp(), at.nanosecond()))
 }
 
 /// The hour (UTC) that holds this second, as `YYYYMMDDHH`: keys of one day sort next to each other.

@@ -11,7 +11,7 @@ use billhook_core::decide::{Change, Decision, Guard, Plan, Settled, Write, decid
 use billhook_core::event::decode;
 use billhook_core::objects::Kind;
 use billhook_core::order::Base;
-use billhook_core::row::{RowKey, StoredRow};
+use billhook_core::row::{Owner, RowKey, StoredRow};
 use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::state::{CustomerRow, customer_state};
 use serde_json::{Value, json};
@@ -58,7 +58,11 @@ pub fn change_of(body: &[u8]) -> Option<Change> {
 /// The name of a row, which no other row shares.
 #[must_use]
 pub fn name_of(key: &RowKey) -> String {
-    let owner = key.owner.as_deref().unwrap_or("-");
+    let owner = match &key.owner {
+        Some(Owner::Customer(customer)) => customer.as_str(),
+        Some(Owner::Account(account)) => account.as_str(),
+        None => "-",
+    };
     format!("{} {owner} {} {}", key.scope.key(), key.kind.name(), key.id)
 }
 
@@ -93,25 +97,28 @@ impl Account {
         let stored = there.map(|row| &row.1);
         let Write { mut row, guard, .. } = write;
         match (guard, stored) {
-            (Guard::AbsentOrOlder, Some(stored)) if stored.row.second < row.second => {
-                // What is known of the second that is replaced becomes the base, unread.
+            (Guard::AbsentOrOlder { over_final }, Some(stored))
+                if stored.row.second < row.second
+                    && (over_final || stored.row.final_second().is_none()) =>
+            {
+                // What is known of the second that is replaced becomes the base, unread, and what stands beside stays.
                 row.base = Base {
                     second: stored.row.second,
                     ties: stored.row.ties.clone(),
                 };
+                row.floor = row.floor.or(stored.row.floor);
+                row.firsts.extend(&stored.row.firsts);
             }
-            (Guard::AbsentOrOlder, None) => {}
+            (Guard::AbsentOrOlder { .. }, None) => {}
             (Guard::Rev(rev), Some(stored)) if stored.rev == rev => {}
-            (Guard::AbsentOrOlder | Guard::Rev(_), _) => return Wrote::Refused(there.cloned()),
+            (Guard::AbsentOrOlder { .. } | Guard::Rev(_), _) => {
+                return Wrote::Refused(there.cloned());
+            }
         }
-        let named = change
-            .customer
-            .clone()
-            .filter(|_| change.key.owner.is_none());
         let written = StoredRow {
             row,
             rev: stored.map_or(0, |stored| stored.rev) + 1,
-            customer: named.or_else(|| stored.and_then(|stored| stored.customer.clone())),
+            link: None,
         };
         self.rows
             .insert(name, Rc::new((change.key.clone(), written)));
@@ -162,11 +169,14 @@ impl Account {
     ///
     /// The consumer writes such a link down when both rows are there; [`crate::link_model`] is about that.
     fn customer_of<'a>(&'a self, key: &'a RowKey, stored: &'a StoredRow) -> Option<&'a str> {
-        let named = key.owner.as_deref().or(stored.customer.as_deref());
-        named.or_else(|| {
+        let owner = match &key.owner {
+            Some(Owner::Customer(customer)) => Some(customer.as_str()),
+            Some(Owner::Account(_)) | None => None,
+        };
+        owner.or(stored.customer()).or_else(|| {
             let mut parents = key.kind.parents(key.scope.source).iter();
             parents.find_map(|(kind, field)| {
-                let id = stored.row.extract.get(*field)?.as_str()?;
+                let id = stored.extract().get(*field)?.as_str()?;
                 let row = self.rows.get(&linked_name(key, *kind, id))?;
                 self.customer_of(&row.0, &row.1)
             })
@@ -186,5 +196,5 @@ fn linked_name(child: &RowKey, kind: Kind, id: &str) -> String {
 /// What a row holds, as one text.
 #[must_use]
 pub fn text_of(stored: &StoredRow) -> String {
-    json!([stored.row, stored.customer]).to_string()
+    json!([stored.row, stored.link]).to_string()
 }

@@ -197,10 +197,10 @@ fn shown_by_billhook(life: &[Told], order: &[usize]) -> String {
     let (_, stored) = rows
         .find(|(key, _)| key.kind == Kind::Subscription)
         .expect("the subscription has a row");
-    if !stored.row.winner().decided {
+    if !stored.row.shown().decided {
         return "undecided".to_owned();
     }
-    match stored.row.extract["status"].as_str() {
+    match stored.extract()["status"].as_str() {
         Some("canceled") => DELETED.to_owned(),
         status => status.unwrap_or_default().to_owned(),
     }

@@ -31,6 +31,8 @@ pub enum Fault {
     GuardedBySecond,
     /// The first write leaves the base empty.
     BaseNotCopied,
+    /// The first write of a newer second overwrites a row that keeps a final state, also if its own is not.
+    FinalUndone,
 }
 
 /// The model: which events there are, and what is wrong with the rule.
@@ -191,9 +193,14 @@ impl WriteModel {
         };
         let there = world.row.as_ref();
         let holds = match write.guard {
-            Guard::AbsentOrOlder => {
+            Guard::AbsentOrOlder { over_final } => {
+                let undoes_final =
+                    |there: &Item| !over_final && there.stored().row.final_second().is_some();
                 self.broken(Fault::UnguardedFirstWrite)
-                    || there.is_none_or(|there| there.second < write.row.second)
+                    || there.is_none_or(|there| {
+                        there.second < write.row.second
+                            && (self.broken(Fault::FinalUndone) || !undoes_final(there))
+                    })
             }
             Guard::Rev(_) if self.broken(Fault::UnguardedMerge) => true,
             Guard::Rev(_) if self.broken(Fault::GuardedBySecond) => {
@@ -206,7 +213,8 @@ impl WriteModel {
             return Worker::Write(message, world.row.clone());
         }
         let mut row = write.row;
-        if write.guard == Guard::AbsentOrOlder && !self.broken(Fault::BaseNotCopied) {
+        if matches!(write.guard, Guard::AbsentOrOlder { .. }) && !self.broken(Fault::BaseNotCopied)
+        {
             row.base = there.map(Item::stored).map(base_of).unwrap_or_default();
         }
         let rev = there.map_or(0, |there| there.rev) + 1;
@@ -258,7 +266,7 @@ impl Item {
         StoredRow {
             row,
             rev: self.rev,
-            customer: None,
+            link: None,
         }
     }
 }

@@ -537,18 +537,18 @@ fn live(deeds: &[(Deed, bool)], seed: u64, counts: &mut Counts) -> Result<(), Te
     counts.events += changes.len();
     prop_assert_eq!(in_order.rows().count(), wanted.len());
     for (key, stored) in in_order.rows() {
-        let right = stored.row.extract == wanted[&name_of(key)];
+        let right = *stored.extract() == wanted[&name_of(key)];
         counts.rows += 1;
         let of_its_second = |change: &&billhook_core::decide::Change| {
             change.key == *key && change.incoming.second == stored.row.second
         };
         counts.crowded += usize::from(changes.iter().filter(of_its_second).count() > 1);
-        match stored.row.winner().decided {
+        match stored.row.shown().decided {
             true => prop_assert!(
                 right,
                 "decided, and wrong: {} is {} and not {}",
                 name_of(key),
-                stored.row.extract,
+                stored.extract(),
                 wanted[&name_of(key)]
             ),
             false => {

@@ -271,7 +271,7 @@ fn every_row_of_every_life_is_decided() {
             account.deliver(body);
         }
         for (key, stored) in account.rows() {
-            if !stored.row.winner().decided {
+            if !stored.row.shown().decided {
                 undecided.insert(format!("{} {}", life.name, name_of(key)));
             }
         }

@@ -86,7 +86,7 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         let named = rows.iter().find_map(|row| match row.kind {
             Kind::Customer => Some(row.id.clone()),
-            _ => row.stored.customer.clone(),
+            _ => row.stored.customer().map(str::to_owned),
         });
         Ok(CustomerView {
             customer: named.unwrap_or_else(|| partition.customer.clone()),

@@ -7,9 +7,10 @@
 //! | table | item | `pk` | `sk` |
 //! |---|---|---|---|
 //! | billing | an owned object: customer, subscription, invoice, credit note, entitlements | `scope#customer#<customer>` | `<kind>#<id>` |
+//! | billing | an owned object that names an account and no customer | `scope#account#<account>` | `<kind>#<id>` |
 //! | billing | a linked object: charge, payment intent, refund, dispute, checkout session, invoice payment; Bear Billing's invoice and usage | `scope#<kind>#<id>` | `row` |
 //! | billing | whose an owned object is, where its children name it alone: Bear Billing's subscription | `scope#<kind>#<id>` | `owner` |
-//! | billing | a child that waits for its parent's customer | `scope#<kind>#<id>` of the parent | `child#<kind>#<id>` of the child |
+//! | billing | a child that has its customer from its parent | `scope#<kind>#<id>` of the parent | `child#<kind>#<id>` of the child |
 //! | billing | what a customer's access was found to be last | `scope#customer#<customer>` | `access` |
 //! | events | an event | `scope#<hour of created>#<shard>` | `<event id>` |
 //! | events | a body without a time | `scope#none#<shard>` | `<event id>` or hash |
@@ -25,7 +26,7 @@
 //! found without its time by asking for the same shard in each hour.
 
 use billhook_core::objects::Kind;
-use billhook_core::row::RowKey;
+use billhook_core::row::{Owner, RowKey};
 use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::time::hour;
 use billhook_core::token::token;
@@ -74,6 +75,12 @@ pub fn customer_partition(scope: &Scope, customer: &str) -> String {
     partition(scope, Kind::Customer, customer)
 }
 
+/// The partition of owned objects that name an account (`acct_…`) and no customer.
+#[must_use]
+pub fn account_partition(scope: &Scope, account: &str) -> String {
+    format!("{}#account#{}", scope.key(), token(account))
+}
+
 /// A customer as the key of their partition names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerPartition {
@@ -114,7 +121,10 @@ impl CustomerPartition {
 pub fn row(key: &RowKey) -> Key {
     match &key.owner {
         Some(owner) => Key {
-            pk: customer_partition(&key.scope, owner),
+            pk: match owner {
+                Owner::Customer(customer) => customer_partition(&key.scope, customer),
+                Owner::Account(account) => account_partition(&key.scope, account),
+            },
             sk: object(key.kind, &key.id),
         },
         None => Key {
@@ -145,7 +155,7 @@ pub fn whose(key: &RowKey) -> Key {
     }
 }
 
-/// The key of the note that a child leaves with a parent whose customer is not known yet.
+/// The key of the note that a child leaves with a parent that it may have its customer from.
 #[must_use]
 pub fn child(parent: &RowKey, child: &RowKey) -> Key {
     Key {
@@ -212,7 +222,7 @@ mod tests {
             scope: scope(None),
             kind: Kind::Invoice,
             id: "in_1".into(),
-            owner: Some("cus_1".into()),
+            owner: Some(Owner::Customer("cus_1".to_owned())),
         };
         let Key { pk, sk } = row(&owned);
         assert_eq!(
@@ -239,7 +249,7 @@ mod tests {
             },
             kind: Kind::Subscription,
             id: "bsub_1".into(),
-            owner: Some("org_1".into()),
+            owner: Some(Owner::Customer("org_1".to_owned())),
         };
         let Key { pk, sk } = whose(&subscription);
         assert_eq!(

@@ -28,7 +28,7 @@ pub use access::{CustomerView, LinkedRow};
 pub use error::{Disposition, StoreError, StoreErrorKind};
 pub use ledger::{LedgerEntry, Marked};
 pub use meter::{Meter, Units};
-pub use rows::Wrote;
+pub use rows::{Linked, Wrote};
 
 /// The consumer has fifteen seconds for a batch; a call that hangs must leave time for the other records.
 const LIMITS: CallLimits = CallLimits {

@@ -1,7 +1,5 @@
 //! Rows of the billing table: the guarded write, and the reads.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -10,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 use billhook_core::access::Policy;
 use billhook_core::decide::{Guard, Write};
 use billhook_core::objects::Kind;
-use billhook_core::order::{self, Base, StateHash, Ties};
+use billhook_core::order::{self, Base, First, Kept, LastFinal, States, Ties};
 use billhook_core::row::{FORMAT, RowKey, StoredRow};
 use billhook_core::scope::Scope;
 use billhook_core::state::{self, CustomerRow};
@@ -31,11 +29,16 @@ use crate::update::Update;
 /// | `data` | the object's state; with `deleted`: true it is a tombstone |
 /// | `at` | the newest second that is known of, in Unix time |
 /// | `ties` | what is known of that second ([`billhook_core::order`]) |
-/// | `others` | the other states of that second, where there are several |
-/// | `needs_refetch` | true where only a look at the object itself can tell its state |
+/// | `others` | the states that the row keeps beside the one it shows, if there are any: a text for the order alone |
+/// | `needs_refetch` | true if only a look at the object itself can tell its state |
 /// | `base_at`, `base_ties` | the newest second before, and what is known of it |
+/// | `floor` | the newest second that ends what was final before it |
+/// | `final_at` | the second of the newest final state that the row keeps, while it keeps one |
+/// | `final_ties` | what is known of final states in that second, if it is older than `at` |
+/// | `first_payment_failed_at` | the least second of an event that tells so |
 /// | `id` | the object's id |
-/// | `customer` | the customer of a linked object, where it is known |
+/// | `customer` | the customer of a linked object, if it is known |
+/// | `linked` | true if the object does not name that customer and was linked to it through its parents |
 ///
 /// A note that says whose an owned object is has `f`, `id` and `customer` of these. A note of a child that waits
 /// has `f` and `id`, its `kind`, and `linked`: true once it need not wait any more.
@@ -49,6 +52,9 @@ pub(crate) mod names {
     pub(crate) const NEEDS_REFETCH: &str = "needs_refetch";
     pub(crate) const BASE_AT: &str = "base_at";
     pub(crate) const BASE_TIES: &str = "base_ties";
+    pub(crate) const FLOOR: &str = "floor";
+    pub(crate) const FINAL_AT: &str = "final_at";
+    pub(crate) const FINAL_TIES: &str = "final_ties";
     pub(crate) const ID: &str = "id";
     pub(crate) const CUSTOMER: &str = "customer";
     pub(crate) const KIND: &str = "kind";
@@ -66,9 +72,18 @@ pub enum Wrote {
     RefusedByNone,
 }
 
+/// What became of linking a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It is linked.
+    Written,
+    /// Somebody wrote the row since it was read.
+    Refused,
+}
+
 impl Store {
-    /// Writes a row if what is stored is still as the guard says. The customer of a linked object is noted where one
-    /// is given, and stays as it is where none is.
+    /// Writes a row if what is stored is still as the guard says. A linked object belongs to the customer that it names;
+    /// one that names none, to the one that it is linked to, if any.
     ///
     /// Attributes that this version does not know are left as they are.
     ///
@@ -78,12 +93,12 @@ impl Store {
     pub async fn write_row(
         &self,
         key: &RowKey,
-        customer: Option<&str>,
+        link: Option<&str>,
         write: &Write,
     ) -> Result<Wrote, StoreError> {
         const OPERATION: &str = "write a row";
         let request = self.update(&keys::row(key));
-        match row_write(request, key, customer, write).send().await {
+        match row_write(request, key, link, write).send().await {
             Ok(answer) => {
                 self.count_write(answer.consumed_capacity());
                 Ok(Wrote::Written)
@@ -206,34 +221,36 @@ impl Store {
         Ok(waiting.filter_map(child).collect())
     }
 
-    /// Notes on a linked object's row that it belongs to a customer, unless a customer is known already.
-    /// Without a row there is nothing to note: the row's own writer looks for its parents afterwards.
+    /// Links a row to the customer that its object's parents know, or to none, if nobody wrote it since it was read.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where it is not known whether it was written.
-    pub async fn link(&self, key: &RowKey, customer: &str) -> Result<(), StoreError> {
+    pub async fn link(
+        &self,
+        key: &RowKey,
+        rev: u64,
+        customer: Option<&str>,
+    ) -> Result<Linked, StoreError> {
         const OPERATION: &str = "link a row";
         let mut update = Update::default();
         belongs_to(&mut update, key, customer);
+        let linked = customer.map(|_| AttributeValue::Bool(true));
+        update.set_or_remove(names::LINKED, linked);
         raise_rev(&mut update);
-        update.name(PK);
-        update.name(names::FORMAT);
-        update.value(names::FORMAT, number_value(FORMAT));
-        // row_exists: there is a row; not_linked: no customer is known yet; readable: its format is not newer
-        // than ours.
-        let condition = "attribute_exists(#pk) AND attribute_not_exists(#cpk) AND #f <= :f";
-        let request = update.request(self.update(&keys::row(key)), condition);
+        update.value("seen", number_value(rev));
+        // unchanged: nobody wrote since the row was read.
+        let request = update.request(self.update(&keys::row(key)), "#rev = :seen");
         match request.send().await {
             Ok(answer) => {
                 self.count_write(answer.consumed_capacity());
-                Ok(())
+                Ok(Linked::Written)
             }
             Err(error) => {
                 self.count_write(None);
                 match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                        check_format(OPERATION, refusal.item())
+                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                        Ok(Linked::Refused)
                     }
                     _ => Err(StoreError::new(OPERATION, &error)),
                 }
@@ -404,36 +421,55 @@ pub(crate) enum SortKeys<'a> {
 fn row_write(
     request: UpdateItemFluentBuilder,
     key: &RowKey,
-    customer: Option<&str>,
+    link: Option<&str>,
     write: &Write,
 ) -> UpdateItemFluentBuilder {
     let Write { row, guard, .. } = write;
+    let shown = row.shown().kept;
     let mut update = Update::default();
     update.set(names::FORMAT, number_value(FORMAT));
     update.set(names::ID, AttributeValue::S(key.id.clone()));
-    update.set(names::DATA, attributes::from_json(&row.extract));
+    update.set(names::DATA, attributes::from_json(&shown.extract));
     update.set(names::AT, number_value(row.second));
     update.set(names::TIES, AttributeValue::S(row.ties.to_string()));
     let needs_refetch = write.needs_refetch.then_some(AttributeValue::Bool(true));
     update.set_or_remove(names::NEEDS_REFETCH, needs_refetch);
     raise_rev(&mut update);
-    if let Some(customer) = customer.filter(|_| key.owner.is_none()) {
-        belongs_to(&mut update, key, customer);
+    if key.owner.is_none() {
+        let named = shown.customer.as_deref();
+        belongs_to(&mut update, key, named.or(link));
+        let linked = named.is_none() && link.is_some();
+        update.set_or_remove(names::LINKED, linked.then_some(AttributeValue::Bool(true)));
     }
+    update.set_or_remove(names::OTHERS, row.others().map(AttributeValue::S));
+    update.set_or_remove(names::FINAL_AT, row.final_second().map(number_value));
+    let final_ties = row.last_final.as_ref().map(|last| last.ties.to_string());
+    update.set_or_remove(names::FINAL_TIES, final_ties.map(AttributeValue::S));
     match guard {
-        Guard::AbsentOrOlder => {
+        Guard::AbsentOrOlder { over_final } => {
             // What is known of the second that is replaced becomes the base, unread.
             update.value("none", AttributeValue::S(String::new()));
             update.assign(names::BASE_AT, "if_not_exists(#at, :zero)");
             update.assign(names::BASE_TIES, "if_not_exists(#ties, :none)");
-            update.remove(names::OTHERS);
-            // absent: this is the object's first row; older: the stored second is strictly older, and
-            // readable: its format is not newer than ours.
+            // What stands beside the snapshot stays, unless this is the first that is known, or the newest.
+            if let Some(floor) = row.floor {
+                update.set(names::FLOOR, number_value(floor));
+            }
+            for (first, second) in &row.firsts {
+                let name = first.name();
+                update.value(name, number_value(second));
+                update.assign(name, &format!("if_not_exists(#{name}, :{name})"));
+            }
+            // absent: this is the object's first row; older: the stored second is strictly older; readable: its format
+            // is not newer than ours; no final: the row keeps no final state, which is not undone unread.
             update.name(PK);
-            update.request(
-                request,
-                "attribute_not_exists(#pk) OR (#at < :at AND #f <= :f)",
-            )
+            let condition = match over_final {
+                true => "attribute_not_exists(#pk) OR (#at < :at AND #f <= :f)",
+                false => {
+                    "attribute_not_exists(#pk) OR (#at < :at AND #f <= :f AND attribute_not_exists(#final_at))"
+                }
+            };
+            update.request(request, condition)
         }
         Guard::Rev(rev) => {
             update.set(names::BASE_AT, number_value(row.base.second));
@@ -441,7 +477,10 @@ fn row_write(
                 names::BASE_TIES,
                 AttributeValue::S(row.base.ties.to_string()),
             );
-            update.set_or_remove(names::OTHERS, others_value(row));
+            update.set_or_remove(names::FLOOR, row.floor.map(number_value));
+            for (first, second) in &row.firsts {
+                update.set(first.name(), number_value(second));
+            }
             // unchanged: nobody wrote since the row was read.
             update.value("seen", number_value(*rev));
             update.request(request, "#rev = :seen")
@@ -459,20 +498,15 @@ pub(crate) fn number_value(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-fn others_value(row: &order::Row) -> Option<AttributeValue> {
-    let others = row.others.iter();
-    let others = others.map(|(state, extract)| (state.to_string(), attributes::from_json(extract)));
-    (!row.others.is_empty()).then(|| AttributeValue::M(others.collect()))
-}
-
-/// Sets the customer of a linked object and its keys in the index.
-fn belongs_to(update: &mut Update, key: &RowKey, customer: &str) {
-    update.set(names::CUSTOMER, AttributeValue::S(customer.to_owned()));
-    update.set(
-        CPK,
-        AttributeValue::S(keys::customer_partition(&key.scope, customer)),
-    );
-    update.set(CSK, AttributeValue::S(keys::object(key.kind, &key.id)));
+/// Sets the customer of a linked object and its keys in the index, or removes them.
+fn belongs_to(update: &mut Update, key: &RowKey, customer: Option<&str>) {
+    let text = |text: String| AttributeValue::S(text);
+    let partition = customer.map(|customer| keys::customer_partition(&key.scope, customer));
+    let object = customer.map(|_| keys::object(key.kind, &key.id));
+    let customer = customer.map(str::to_owned);
+    update.set_or_remove(names::CUSTOMER, customer.map(text));
+    update.set_or_remove(CPK, partition.map(text));
+    update.set_or_remove(CSK, object.map(text));
 }
 
 /// Reads a row of a customer's, of the table or of the index; none where the item is no row.
@@ -493,34 +527,49 @@ pub(crate) fn customer_row(
 fn read(operation: &'static str, item: &Item) -> Result<StoredRow, StoreError> {
     let unreadable = |name| StoreError::unreadable(operation, name);
     check_format(operation, Some(item))?;
-    let ties = |name| text(item, name).and_then(|ties| ties.parse::<Ties>().ok());
+    let ties = |name| {
+        let ties = text(item, name).and_then(|ties| ties.parse::<Ties>().ok());
+        ties.ok_or_else(|| unreadable(name))
+    };
+    let second = |name| number(item, name).ok_or_else(|| unreadable(name));
+    let last_final = item.contains_key(names::FINAL_TIES).then(|| {
+        Ok::<_, StoreError>(LastFinal {
+            second: second(names::FINAL_AT)?,
+            ties: ties(names::FINAL_TIES)?,
+            states: States::default(),
+        })
+    });
+    let firsts = First::ALL.into_iter();
+    let firsts = firsts.filter_map(|first| Some((first, number(item, first.name())?)));
+    let row = order::Row {
+        second: second(names::AT)?,
+        ties: ties(names::TIES)?,
+        base: Base {
+            second: second(names::BASE_AT)?,
+            ties: ties(names::BASE_TIES)?,
+        },
+        floor: number(item, names::FLOOR),
+        last_final: last_final.transpose()?,
+        firsts: firsts.collect(),
+        ..order::Row::default()
+    };
+    let customer = text(item, names::CUSTOMER);
+    let is_linked = item.contains_key(names::LINKED);
     let data = item
         .get(names::DATA)
         .ok_or_else(|| unreadable(names::DATA))?;
-    let row = order::Row {
-        second: number(item, names::AT).ok_or_else(|| unreadable(names::AT))?,
-        ties: ties(names::TIES).ok_or_else(|| unreadable(names::TIES))?,
+    let shown = Kept {
         extract: attributes::to_json(data),
-        others: read_others(item).ok_or_else(|| unreadable(names::OTHERS))?,
-        base: Base {
-            second: number(item, names::BASE_AT).ok_or_else(|| unreadable(names::BASE_AT))?,
-            ties: ties(names::BASE_TIES).ok_or_else(|| unreadable(names::BASE_TIES))?,
-        },
+        customer: customer.clone().filter(|_| !is_linked),
     };
+    let others = text(item, names::OTHERS);
+    let row = row
+        .complete(shown, others.as_deref())
+        .map_err(|_| unreadable(names::OTHERS))?;
     let rev = number(item, names::REV).ok_or_else(|| unreadable(names::REV))?;
     Ok(StoredRow {
         row,
         rev,
-        customer: text(item, names::CUSTOMER),
+        link: customer.filter(|_| is_linked),
     })
-}
-
-fn read_others(item: &Item) -> Option<BTreeMap<StateHash, Value>> {
-    let Some(others) = item.get(names::OTHERS) else {
-        return Some(BTreeMap::new());
-    };
-    let others = others.as_m().ok()?.iter();
-    others
-        .map(|(state, extract)| Some((state.parse().ok()?, attributes::to_json(extract))))
-        .collect()
 }

@@ -82,8 +82,10 @@ pub fn parse_key(text: &str) -> Result<String, &'static str> {
 pub enum Fetched {
     /// The object as it is now.
     Object(Value),
-    /// There is no such object any more.
-    Gone,
+    /// Stripe says that the object was deleted.
+    Deleted,
+    /// Stripe finds no such object.
+    NotFound,
 }
 
 /// Why nothing was learned.
@@ -140,10 +142,10 @@ impl StripeApi {
             .get(&format!("/v1/{collection}/{}", escape(id)), account)
             .await?;
         match answer {
-            Some(object) if object["deleted"] == true => Ok(Fetched::Gone),
+            Some(object) if object["deleted"] == true => Ok(Fetched::Deleted),
             Some(object) if object["id"] == id => Ok(Fetched::Object(object)),
             Some(_) => Err(FetchError::Unreadable),
-            None => Ok(Fetched::Gone),
+            None => Ok(Fetched::NotFound),
         }
     }
 
@@ -161,7 +163,7 @@ impl StripeApi {
                 escape(customer)
             );
             let Some(mut page) = self.get(&path, account).await? else {
-                return Ok(Fetched::Gone);
+                return Ok(Fetched::NotFound);
             };
             let more = page["has_more"] == true;
             let Some(data) = page["data"].as_array_mut() else {

@@ -3,17 +3,19 @@
 //! Every step is done on every delivery, also of an event that was seen before: the first delivery may have
 //! stopped between any two of them. Each is a guarded write that is harmless to repeat.
 //!
-//! A refund or a dispute does not name its customer. It learns it from its charge or payment intent, whichever
-//! comes first: a child that finds no customer leaves a note with its parents and then looks again; a parent
-//! whose row is written looks for notes. Both look after they wrote, with consistent reads, so of two at the
-//! same moment at least one sees the other.
+//! A refund or a dispute does not name its customer. It has the one of its charge or payment intent, the first of them
+//! that knows one, and changes with it. So every object that does not name its customer leaves a note with each parent, and
+//! looks at them again; and whoever writes a parent settles its children: reads the child's `rev`, then all its parents,
+//! links it under that `rev`, and looks again. All look after they wrote, with consistent reads, so of two at the same moment
+//! at least one sees the other; and an older look is never written over a newer one, or its writer mends that.
 //!
 //! Bear Billing's invoices and records of usage name only their subscription, whose row lies with the customer and
 //! cannot be found by its id. So a subscription also leaves a note of its own, under its id, that says whose it is.
 //! For its children that note is the parent's row.
 
 use billhook_core::decide::{Change, Decision, Settled, decide};
-use billhook_core::row::{RowKey, StoredRow, needs_refetch};
+use billhook_core::order::{self, Kept};
+use billhook_core::row::{Owner, RowKey, StoredRow, needs_refetch};
 use billhook_store::{StoreError, Wrote};
 use billhook_stripe::FetchError;
 use serde_json::Value;
@@ -44,12 +46,14 @@ pub struct Applied {
     pub needs_refetch: bool,
 }
 
-/// How a row came to be settled.
+/// How a row came to be settled, and what it shows now.
 struct Done {
     applied: Applied,
-    written: bool,
-    /// The row as it was before, where it was seen.
-    stored: Option<StoredRow>,
+    extract: Value,
+    /// The customer that the object names.
+    named: Option<String>,
+    /// The customer that it is linked to.
+    link: Option<String>,
 }
 
 /// Why a change was not carried to the end.
@@ -75,40 +79,47 @@ impl Consumer {
     /// # Errors
     ///
     /// [`ApplyError`]: nothing is lost, the same change can be carried out again.
-    pub async fn apply(&self, mut change: Change) -> Result<Applied, ApplyError> {
-        if let Some(owner) = &change.key.owner {
-            let applied = self.write(&change).await?.applied;
-            if can_have_children(&change.key) {
-                self.tell_children(&change.key, owner).await?;
+    pub async fn apply(&self, change: Change) -> Result<Applied, ApplyError> {
+        match &change.key.owner {
+            Some(owner) => {
+                let applied = self.write(&change, None).await?.applied;
+                if let Owner::Customer(customer) = owner
+                    && can_have_children(&change.key)
+                {
+                    self.tell_children(&change.key, customer).await?;
+                }
+                Ok(applied)
             }
-            return Ok(applied);
+            None => self.apply_linked(&change).await,
         }
-        let parents = parents(&change);
-        if change.customer.is_none() {
-            change.customer = self.customer_of(&parents).await?;
+    }
+
+    async fn apply_linked(&self, change: &Change) -> Result<Applied, ApplyError> {
+        let named = change.incoming.kept.customer.is_some();
+        let parents = parents(&change.key, &change.incoming.kept.extract);
+        let guess = match named {
+            true => None,
+            false => self.customer_of(&parents).await?,
+        };
+        let done = self.write(change, guess.as_deref()).await?;
+        // An owned parent never changes hands, so a link to it stays as it is.
+        if done.link.is_some() && parents.iter().all(is_owned) {
+            return Ok(done.applied);
         }
-        let done = self.write(&change).await?;
-        let customer = match (change.customer, done.stored) {
-            // The row was written for other events, and none of them named the customer.
-            (Some(named), Some(StoredRow { customer: None, .. })) if !done.written => {
-                self.store.link(&change.key, &named).await?;
-                Some(named)
+        if !named {
+            for parent in &parents {
+                self.store.note_child(parent, &change.key).await?;
             }
-            (named, stored) => named.or(stored.and_then(|stored| stored.customer)),
-        };
-        let customer = match customer {
-            Some(customer) => Some(customer),
-            None => self.wait_for(&change.key, &parents).await?,
-        };
-        if let Some(customer) = customer {
-            self.link_children(&change.key, &customer).await?;
         }
+        self.settle_links(&change.key, &done.extract, done.named, done.link)
+            .await?;
         Ok(done.applied)
     }
 
-    /// Writes the row, looking at what is stored as often as the guard refuses.
-    async fn write(&self, change: &Change) -> Result<Done, ApplyError> {
-        let mut stored = None;
+    /// Writes the row, looking at what is stored as often as the guard refuses. `link` is the customer that the object's
+    /// parents were seen to know.
+    async fn write(&self, change: &Change, link: Option<&str>) -> Result<Done, ApplyError> {
+        let mut stored: Option<StoredRow> = None;
         for _ in 0..TRIES_MAX {
             let write = match decide(&change.incoming, stored.as_ref()) {
                 Decision::Write(write) => write,
@@ -117,25 +128,18 @@ impl Consumer {
                         Settled::Duplicate => Effect::Duplicate,
                         Settled::Stale => Effect::Stale,
                     };
-                    let needs_refetch = stored
-                        .as_ref()
-                        .is_some_and(|stored| needs_refetch(&stored.row));
+                    let stored = stored.unwrap_or_default();
                     let applied = Applied {
                         effect,
-                        needs_refetch,
+                        needs_refetch: needs_refetch(&stored.row),
                     };
-                    return Ok(Done {
-                        applied,
-                        written: false,
-                        stored,
-                    });
+                    return Ok(done(applied, &stored.row, stored.link));
                 }
             };
-            stored = match self
-                .store
-                .write_row(&change.key, change.customer.as_deref(), &write)
-                .await?
-            {
+            // What a row is linked to is only ever replaced by a look that is newer than the row.
+            let kept = stored.as_ref().and_then(|stored| stored.link.as_deref());
+            let link = kept.or(link);
+            stored = match self.store.write_row(&change.key, link, &write).await? {
                 Wrote::Written => {
                     let effect = if write.shows_event {
                         Effect::Written
@@ -146,11 +150,8 @@ impl Consumer {
                         effect,
                         needs_refetch: write.needs_refetch,
                     };
-                    return Ok(Done {
-                        applied,
-                        written: true,
-                        stored,
-                    });
+                    let link = link.map(str::to_owned);
+                    return Ok(done(applied, &write.row, link));
                 }
                 Wrote::Refused(there) => Some(*there),
                 Wrote::RefusedByNone => None,
@@ -159,20 +160,52 @@ impl Consumer {
         Err(ApplyError::Busy)
     }
 
-    /// Leaves notes with the parents and looks once more, since a parent may have come in between.
-    async fn wait_for(
+    /// Sees to it that a linked row and those that depend on it belong to whom they must, after the row was written or
+    /// found to be settled as it is described.
+    pub(crate) async fn settle_links(
         &self,
-        child: &RowKey,
-        parents: &[RowKey],
-    ) -> Result<Option<String>, ApplyError> {
-        for parent in parents {
-            self.store.note_child(parent, child).await?;
+        key: &RowKey,
+        extract: &Value,
+        named: Option<String>,
+        link: Option<String>,
+    ) -> Result<(), ApplyError> {
+        if named.is_none() && self.customer_of(&parents(key, extract)).await? != link {
+            self.link(key).await?;
         }
-        let customer = self.customer_of(parents).await?;
-        if let Some(customer) = &customer {
-            self.store.link(child, customer).await?;
+        let mut parents_of_children = vec![key.clone()];
+        while let Some(parent) = parents_of_children.pop() {
+            if !can_have_children(&parent) {
+                continue;
+            }
+            for child in self.store.children(&parent).await? {
+                self.link(&child).await?;
+                parents_of_children.push(child);
+            }
         }
-        Ok(customer)
+        Ok(())
+    }
+
+    /// Links a row to the first of its parents that knows a customer, unless it names one itself. Without a row there is
+    /// nothing to link: its own writer looks for its parents afterwards.
+    ///
+    /// It ends with a look that finds nothing to do, never with a write: a link that is right already is not written, so
+    /// the row's `rev` does not tell of those who found it right after this look and before this write.
+    async fn link(&self, key: &RowKey) -> Result<(), ApplyError> {
+        for _ in 0..TRIES_MAX {
+            let Some(stored) = self.store.read_row(key).await? else {
+                return Ok(());
+            };
+            let wanted = match stored.row.shown().kept.customer {
+                Some(_) => return Ok(()),
+                None => self.customer_of(&parents(key, stored.extract())).await?,
+            };
+            if wanted == stored.link {
+                return Ok(());
+            }
+            let wanted = wanted.as_deref();
+            self.store.link(key, stored.rev, wanted).await?;
+        }
+        Err(ApplyError::Busy)
     }
 
     /// The customer of the first parent that knows one.
@@ -193,38 +226,29 @@ impl Consumer {
             self.store.note_owner(parent, owner).await?;
         }
         for child in self.store.children(parent).await? {
-            self.store.link(&child, owner).await?;
+            self.link(&child).await?;
             self.store.settle_child(parent, &child).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells the children that left a note, and theirs, whose they are.
-    async fn link_children(&self, parent: &RowKey, customer: &str) -> Result<(), ApplyError> {
-        let mut waiting = vec![parent.clone()];
-        while let Some(parent) = waiting.pop() {
-            if !can_have_children(&parent) {
-                continue;
-            }
-            for child in self.store.children(&parent).await? {
-                self.store.link(&child, customer).await?;
-                waiting.push(child);
-            }
         }
         Ok(())
     }
 }
 
-/// The objects that a change's object names as its parents.
-fn parents(change: &Change) -> Vec<RowKey> {
-    let RowKey { scope, kind, .. } = &change.key;
+fn done(applied: Applied, row: &order::Row, link: Option<String>) -> Done {
+    let Kept { extract, customer } = row.shown().kept.clone();
+    Done {
+        applied,
+        extract,
+        named: customer,
+        link,
+    }
+}
+
+/// The objects that an object with this extract names as its parents, the nearest first.
+fn parents(key: &RowKey, extract: &Value) -> Vec<RowKey> {
+    let RowKey { scope, kind, .. } = key;
     let named = kind.parents(scope.source).iter();
     let named = named.filter_map(|(kind, field)| {
-        let id = change
-            .incoming
-            .extract
-            .get(*field)
-            .and_then(Value::as_str)?;
+        let id = extract.get(*field).and_then(Value::as_str)?;
         Some(RowKey {
             scope: scope.clone(),
             kind: *kind,
@@ -233,6 +257,10 @@ fn parents(change: &Change) -> Vec<RowKey> {
         })
     });
     named.collect()
+}
+
+fn is_owned(key: &RowKey) -> bool {
+    key.kind.is_owned(key.scope.source)
 }
 
 fn can_have_children(key: &RowKey) -> bool {

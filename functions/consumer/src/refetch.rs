@@ -6,7 +6,7 @@
 
 use billhook_core::decide::{Guard, Write};
 use billhook_core::objects;
-use billhook_core::order::{Incoming, Learned, Merged, StateHash, merge};
+use billhook_core::order::{Incoming, Kept, Merged, merge};
 use billhook_core::row::{DELETED, RowKey, StoredRow, needs_refetch};
 use billhook_core::scope::Source;
 use billhook_store::Wrote;
@@ -46,8 +46,16 @@ impl Consumer {
             let Some(write) = settle(stripe, key, &stored, over).await? else {
                 return Ok(true);
             };
-            match self.store.write_row(key, None, &write).await? {
-                Wrote::Written => return Ok(write.needs_refetch),
+            let link = stored.link.as_deref();
+            match self.store.write_row(key, link, &write).await? {
+                Wrote::Written => {
+                    if key.owner.is_none() {
+                        let Kept { extract, customer } = write.row.shown().kept.clone();
+                        self.settle_links(key, &extract, customer, stored.link)
+                            .await?;
+                    }
+                    return Ok(write.needs_refetch);
+                }
                 Wrote::Refused(_) | Wrote::RefusedByNone => {}
             }
         }
@@ -63,22 +71,22 @@ async fn settle(
     over: i64,
 ) -> Result<Option<Write>, ApplyError> {
     let account = key.scope.account.as_deref();
-    let (state, extract) = match stripe.fetch(key.kind, &key.id, account).await? {
+    let (kept, is_final) = match stripe.fetch(key.kind, &key.id, account).await? {
         Fetched::Object(object) => match objects::read(key.kind, &object) {
-            Ok(snapshot) => (StateHash::of(&object), Value::Object(snapshot.extract)),
+            Ok(_) => {
+                let shown = objects::look(key.kind, &object);
+                (shown.kept, shown.is_final)
+            }
             Err(_) => return Ok(None),
         },
-        Fetched::Gone => {
-            let mut extract = stored.row.extract.clone();
-            extract[DELETED] = Value::Bool(true);
-            (StateHash::of_deleted(&extract), extract)
+        // That it was not found is not final: any event after it counts.
+        gone @ (Fetched::Deleted | Fetched::NotFound) => {
+            let mut kept = stored.row.shown().kept.clone();
+            kept.extract[DELETED] = Value::Bool(true);
+            (kept, gone == Fetched::Deleted)
         }
     };
-    let incoming = Incoming {
-        second: over,
-        learned: Learned::Refetch(state),
-        extract,
-    };
+    let incoming = Incoming::read(over, kept, is_final);
     match merge(Some(&stored.row), &incoming) {
         Merged::Changed(row) => {
             let needs_refetch = needs_refetch(&row);

@@ -11,7 +11,7 @@ use crate::fields::{Extract, Fields};
 /// The states in the order of a usual life.
 const STATES: &[&str] = &["pending", "failed", "succeeded"];
 
-/// A charge stays what it has become, and refunds come after. No state of it is terminal: its snapshots go on
+/// A charge stays what it has become, and refunds come after. No state of it is final: its snapshots go on
 /// changing.
 pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
     let refunded = extract
@@ -20,7 +20,7 @@ pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
         .unwrap_or(0)
         > 0;
     Stage {
-        terminal: false,
+        is_final: false,
         rank: rank(STATES, text(extract, "status")) * 2 + u8::from(refunded),
     }
 }

@@ -28,15 +28,15 @@ pub(super) fn extract(session: Fields<'_>) -> Map<String, Value> {
         .put("amount_total", session.integer(&["amount_total"]))
         .put("currency", session.text(&["currency"]))
         .put("created", session.integer(&["created"]))
-        .put("metadata", session.get(&["metadata"]).cloned())
+        .put("metadata", session.tree(&["metadata"]))
         .build()
 }
 
+/// No state of a session is final across seconds: it is told without old values, and a payment that takes days follows.
 pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
     let (status, payment) = (text(extract, "status"), text(extract, "payment_status"));
-    let paid = matches!(payment, "paid" | "no_payment_required");
     Stage {
-        terminal: status == "expired" || (status == "complete" && paid),
+        is_final: false,
         rank: rank(STATES, status) * 4 + rank(PAYMENT_STATES, payment),
     }
 }

@@ -8,7 +8,7 @@ use crate::fields::{Extract, Fields};
 pub(super) const STATES: &[&str] = &["issued", "void"];
 
 /// Nothing follows this.
-pub(super) const TERMINAL: &[&str] = &["void"];
+pub(super) const FINAL: &[&str] = &["void"];
 
 pub(super) fn extract(note: Fields<'_>) -> Map<String, Value> {
     Extract::default()

@@ -10,6 +10,6 @@ pub(super) fn extract(customer: Fields<'_>) -> Map<String, Value> {
         .put("currency", customer.text(&["currency"]))
         .put("delinquent", customer.flag(&["delinquent"]))
         .put("created", customer.integer(&["created"]))
-        .put("metadata", customer.get(&["metadata"]).cloned())
+        .put("metadata", customer.tree(&["metadata"]))
         .build()
 }

@@ -18,8 +18,13 @@ pub(super) const STATES: &[&str] = &[
     "won",
 ];
 
-/// Nothing follows these; `lost` can be appealed.
-pub(super) const TERMINAL: &[&str] = &["warning_closed", "prevented", "won"];
+/// Nothing follows these; `lost` can be appealed, and an inquiry that was closed may become a dispute.
+pub(super) const FINAL: &[&str] = &["prevented", "won"];
+
+/// Whether a state can only be reached by appeal, so that what was final before it no longer is.
+pub(super) fn is_appeal(status: &str) -> bool {
+    status.starts_with("appeal_")
+}
 
 pub(super) fn extract(dispute: Fields<'_>) -> Map<String, Value> {
     Extract::default()

@@ -7,8 +7,9 @@ use crate::fields::{Extract, Fields};
 /// The states in the order of a usual life.
 pub(super) const STATES: &[&str] = &["draft", "open", "uncollectible", "void", "paid"];
 
-/// Nothing follows these. An uncollectible invoice can still be paid or voided.
-pub(super) const TERMINAL: &[&str] = &["paid", "void"];
+/// What is void stays so, and what is paid until an event says that it was: detaching a payment opens its invoice again
+/// (<https://docs.stripe.com/changelog/2026-01-28.preview>). An uncollectible invoice can still be paid or voided.
+pub(super) const FINAL: &[&str] = &["paid", "void"];
 
 pub(super) fn extract(invoice: Fields<'_>) -> Map<String, Value> {
     let transition = |new: &str, old: &str| {

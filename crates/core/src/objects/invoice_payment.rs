@@ -9,8 +9,8 @@ use crate::fields::{Extract, Fields};
 /// The states in the order of a usual life.
 pub(super) const STATES: &[&str] = &["open", "canceled", "paid"];
 
-/// Nothing follows these.
-pub(super) const TERMINAL: &[&str] = &["canceled", "paid"];
+/// Nothing follows this. A payment that was paid can be detached from its invoice.
+pub(super) const FINAL: &[&str] = &["canceled"];
 
 pub(super) fn extract(payment: Fields<'_>) -> Map<String, Value> {
     Extract::default()

@@ -18,14 +18,14 @@ const UNPAID: &[&str] = &[
 const LATER: &[&str] = &["requires_capture", "canceled", "succeeded"];
 
 /// Nothing follows these.
-const TERMINAL: &[&str] = &["canceled", "succeeded"];
+const FINAL: &[&str] = &["canceled", "succeeded"];
 
 /// Intents are told without old values, so their place alone decides within a second: the unpaid states share one.
 pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
     let status = text(extract, "status");
     let later = rank(LATER, status);
     Stage {
-        terminal: TERMINAL.contains(&status),
+        is_final: FINAL.contains(&status),
         rank: if later > 0 {
             later + 1
         } else {
@@ -68,6 +68,6 @@ mod tests {
         }
         let in_order = [&["no such status", "processing"], LATER].concat();
         assert!(in_order.is_sorted_by(|one, next| stage_of(one).rank < stage_of(next).rank));
-        assert!(stage_of("canceled").terminal && stage_of("succeeded").terminal);
+        assert!(stage_of("canceled").is_final && stage_of("succeeded").is_final);
     }
 }

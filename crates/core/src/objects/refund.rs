@@ -15,7 +15,7 @@ pub(super) const STATES: &[&str] = &[
 ];
 
 /// Nothing follows these.
-pub(super) const TERMINAL: &[&str] = &["canceled", "failed"];
+pub(super) const FINAL: &[&str] = &["canceled", "failed"];
 
 pub(super) fn extract(refund: Fields<'_>) -> Map<String, Value> {
     Extract::default()

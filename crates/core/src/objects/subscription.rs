@@ -5,15 +5,18 @@ use serde_json::{Map, Value};
 use super::{CUT, Stage, text};
 use crate::fields::{Extract, Fields};
 
-/// Nothing follows these.
-const TERMINAL: &[&str] = &["canceled", "incomplete_expired"];
+/// What ended in one of these does not come back; its fields can still be edited.
+const FINAL: &[&str] = &["canceled", "incomplete_expired"];
+
+/// What a deletion makes of a subscription.
+pub(super) const CANCELED: &str = "canceled";
 
 /// A subscription goes to and fro between its live states, but never back to `incomplete`.
 pub(super) fn stage(extract: &Map<String, Value>) -> Stage {
     let status = text(extract, "status");
     let rank = if status == "incomplete" { 1 } else { 2 };
     Stage {
-        terminal: TERMINAL.contains(&status),
+        is_final: FINAL.contains(&status),
         rank,
     }
 }
@@ -54,17 +57,14 @@ pub(super) fn extract(subscription: Fields<'_>) -> Map<String, Value> {
         .put("canceled_at", subscription.integer(&["canceled_at"]))
         .put("ended_at", subscription.integer(&["ended_at"]))
         .put("trial_end", subscription.integer(&["trial_end"]))
-        .put(
-            "pause_collection",
-            subscription.get(&["pause_collection"]).cloned(),
-        )
+        .put("pause_collection", subscription.tree(&["pause_collection"]))
         .put("latest_invoice", subscription.id(&["latest_invoice"]))
         .put("schedule", subscription.id(&["schedule"]))
         .put("pending_update", pending_update(subscription))
         .put("collection_method", collection_method(subscription))
         .put("currency", subscription.text(&["currency"]))
         .put("created", subscription.integer(&["created"]))
-        .put("metadata", filled_metadata(subscription))
+        .put("metadata", subscription.metadata())
         .build()
 }
 
@@ -100,12 +100,4 @@ fn collection_method(subscription: Fields<'_>) -> Option<&str> {
     subscription
         .text(&["collection_method"])
         .or_else(|| subscription.text(&["billing"]))
-}
-
-fn filled_metadata(subscription: Fields<'_>) -> Option<Value> {
-    let metadata = subscription.get(&["metadata"])?;
-    metadata
-        .as_object()
-        .filter(|map| !map.is_empty())
-        .map(|_| metadata.clone())
 }

@@ -1,11 +1,12 @@
 //! What one event tells about the order of its second.
 
-use super::state::{Digest, Malformed, StateHash, states_before};
+use super::kept::Kept;
+use super::state::{Digest, Malformed, StateHash, snapshots_before};
 use serde_json::Value;
 use std::{fmt, str::FromStr};
 
 /// One event of one object, as its reader hands it over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Observed<'a> {
     /// The event's id.
     pub event: &'a str,
@@ -19,27 +20,51 @@ pub struct Observed<'a> {
     pub snapshot: &'a Value,
     /// `data.previous_attributes`.
     pub previous: Option<&'a Value>,
-    /// Whether the snapshot's state can only be followed by others like it, such as `canceled` of a subscription.
-    /// For a deletion: whether the id never comes back.
-    pub terminal: bool,
+    /// What the reader sees in the snapshot.
+    pub shown: &'a Shown,
+    /// What the reader sees in another snapshot of the object. To it, null is absent at every level.
+    pub look: &'a dyn Fn(&Value) -> Shown,
+}
+
+/// What the reader of a kind of object sees in a snapshot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// What a row keeps of it.
+    pub kept: Kept,
+    /// Whether the object is gone: no live state follows in the same second.
+    pub deleted: bool,
+    /// Whether the state is final: only an event whose own old values say so leaves it. A deletion is.
+    pub is_final: bool,
+    /// Whether the state can only be reached by leaving a final one, such as the appeal of a dispute that was over.
+    pub left_final: bool,
     /// The place of the state in the rank table of its kind; 0 for a kind without one.
-    pub rank: u16,
+    pub rank: u64,
+}
+
+/// One state of an object: the hash of the whole of it, and the hash of what a row keeps of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct State {
+    pub(super) whole: StateHash,
+    pub(super) kept: StateHash,
 }
 
 /// What one event tells about the order of its second: the state after it, and the state before if it knows.
 ///
-/// The order of facts is total and begins with what a row falls back on when it cannot know more: a newer API
-/// version, a deletion, a terminal state, a higher rank, and then the state's hash. Of two facts of one event the
-/// greater counts, and so does the greatest fact of a second with too many events. One order for both is what
-/// keeps an overflown second a function of the set of its events.
+/// The order of facts is total and begins with what a row falls back on when it cannot know more: a final state, a newer
+/// API version, a deletion, a higher rank, and then the state's hash. Of two facts of one event the greater counts, and so
+/// does the greatest fact of a second with too many events. One order for both is what keeps an overflown second a function
+/// of the set of its events. A final state comes before a newer version, because the facts of final states are also
+/// collected alone, when their second is no longer the newest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fact {
+    pub(super) is_final: bool,
     version: u32,
     pub(super) life: Life,
-    pub(super) terminal: bool,
-    pub(super) rank: u16,
-    pub(super) after: StateHash,
+    pub(super) rank: u64,
+    pub(super) after: State,
     pub(super) event: String,
+    /// Whether the state before was a final one.
+    pub(super) left_final: bool,
     pub(super) change: Option<Change>,
 }
 
@@ -54,8 +79,8 @@ pub(super) enum Life {
 /// The change that an event with `previous_attributes` announces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Change {
-    /// One or two states, see [`states_before`].
-    pub(super) before: Vec<StateHash>,
+    /// One or two states, see [`snapshots_before`].
+    pub(super) before: Vec<State>,
     pub(super) event_type: Digest<4>,
     pub(super) request: Option<Digest<6>>,
 }
@@ -63,48 +88,82 @@ pub(super) struct Change {
 impl Fact {
     /// Reads the fact out of an event.
     pub fn of(observed: &Observed<'_>) -> Self {
-        let life = Life::of(observed.event_type);
-        let after = match life {
+        let shown = observed.shown;
+        let life = Life::of(observed.event_type, shown.deleted);
+        let whole = match life {
             Life::End => StateHash::of_deleted(observed.snapshot),
             Life::Begin | Life::Middle => StateHash::of(observed.snapshot),
         };
+        let after = State {
+            whole,
+            kept: shown.kept.hash(),
+        };
+        let (change, was_final) = match Change::of(observed, after) {
+            Some((change, was_final)) => (Some(change), was_final),
+            None => (None, false),
+        };
         Self {
+            is_final: shown.is_final || shown.deleted,
             version: version(observed.api_version.unwrap_or_default()),
             life,
-            terminal: observed.terminal,
-            rank: observed.rank,
+            rank: shown.rank,
             after,
             event: event_key(observed.event),
-            change: Change::of(observed, after),
+            left_final: shown.left_final || was_final,
+            change,
         }
     }
 
-    /// The state after the event.
-    pub fn state(&self) -> StateHash {
-        self.after
+    /// The hash of what is kept of the state after the event.
+    pub fn kept(&self) -> StateHash {
+        self.after.kept
+    }
+
+    /// Whether the state after the event is final.
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
+    /// Whether the event says itself that its object was in a final state and is no longer.
+    pub fn leaves_final(&self) -> bool {
+        self.left_final && !self.is_final
     }
 }
 
 impl Life {
-    fn of(event_type: &str) -> Self {
+    fn of(event_type: &str, deleted: bool) -> Self {
         match event_type.rsplit('.').next() {
+            _ if deleted => Self::End,
             Some("created") => Self::Begin,
-            Some("deleted") => Self::End,
             _ => Self::Middle,
         }
     }
 }
 
 impl Change {
-    /// None where nothing that counts as state has changed: such an event shows a state like one without
+    /// The change, and whether it started from a final state.
+    ///
+    /// None if nothing that counts as state has changed: such an event shows a state like one without
     /// `previous_attributes` does.
-    fn of(observed: &Observed<'_>, after: StateHash) -> Option<Self> {
-        let before = states_before(observed.snapshot, observed.previous?.as_object()?);
-        (before != [after]).then(|| Self {
-            before,
+    fn of(observed: &Observed<'_>, after: State) -> Option<(Self, bool)> {
+        let mut snapshots = snapshots_before(observed.snapshot, observed.previous?.as_object()?);
+        snapshots.dedup_by_key(|snapshot| StateHash::of(snapshot));
+        if let [before] = &snapshots[..]
+            && StateHash::of(before) == after.whole
+        {
+            return None;
+        }
+        let shown: Vec<_> = snapshots.iter().map(observed.look).collect();
+        let states = snapshots.iter().zip(&shown).map(|(snapshot, shown)| State {
+            whole: StateHash::of(snapshot),
+            kept: shown.kept.hash(),
+        });
+        let change = Self {
+            before: states.collect(),
             event_type: Digest::of_text(observed.event_type),
             request: observed.request.map(Digest::of_text),
-        })
+        };
+        Some((change, shown.first().is_some_and(|before| before.is_final)))
     }
 }
 
@@ -130,17 +189,16 @@ fn is_event_key(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// Written as `event,version life rank,after[,type request,before[,before]]` without the spaces. The life is `c`, `u`
-/// or `d` (created, updated, deleted), in upper case where the state is terminal; a rank of 0 is left out.
+/// Written as `event,version life left rank,after[,type request,before[,before]]` without the spaces. The life is `c`, `u`
+/// or `d` (created, updated, deleted), in upper case if the state is final; `f` follows if the state before was final; a
+/// rank of 0 is left out. A state is its two hashes, of the whole object and of what is kept.
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{},{:06}{}",
-            self.event,
-            self.version,
-            letter(self.life, self.terminal)
-        )?;
+        let letter = letter(self.life, self.is_final);
+        write!(f, "{},{:06}{letter}", self.event, self.version)?;
+        if self.left_final {
+            f.write_str("f")?;
+        }
         if self.rank > 0 {
             write!(f, "{}", self.rank)?;
         }
@@ -159,13 +217,31 @@ impl fmt::Display for Fact {
     }
 }
 
-fn letter(life: Life, terminal: bool) -> char {
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.whole, self.kept)
+    }
+}
+
+impl FromStr for State {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (whole, kept) = text.split_at_checked(12).ok_or(Malformed)?;
+        Ok(Self {
+            whole: whole.parse()?,
+            kept: kept.parse()?,
+        })
+    }
+}
+
+fn letter(life: Life, is_final: bool) -> char {
     let letter = match life {
         Life::Begin => 'c',
         Life::Middle => 'u',
         Life::End => 'd',
     };
-    if terminal {
+    if is_final {
         letter.to_ascii_uppercase()
     } else {
         letter
@@ -185,40 +261,39 @@ impl FromStr for Fact {
             .next()
             .and_then(|part| part.split_at_checked(6))
             .ok_or(Malformed)?;
-        let (life, terminal, rank) = parse_mark(mark)?;
+        let (life, is_final, rest) = parse_letter(mark)?;
+        let rank = rest.strip_prefix('f').unwrap_or(rest);
         let after = parts.next().ok_or(Malformed)?.parse()?;
         let change = parts
             .next()
             .map(|kind| parse_change(kind, parts))
             .transpose()?;
-        let version = parse_digits(version)?;
         Ok(Self {
-            version,
+            is_final,
+            version: parse_digits(version)?,
             life,
-            terminal,
-            rank,
+            rank: match rank {
+                "" => 0,
+                digits => parse_digits(digits)?,
+            },
             after,
             event: event.to_owned(),
+            left_final: rank.len() < rest.len(),
             change,
         })
     }
 }
 
-fn parse_mark(text: &str) -> Result<(Life, bool, u16), Malformed> {
-    let (letter, rank) = text.split_at_checked(1).ok_or(Malformed)?;
+fn parse_letter(text: &str) -> Result<(Life, bool, &str), Malformed> {
+    let (letter, rest) = text.split_at_checked(1).ok_or(Malformed)?;
     let life = match letter {
         "c" | "C" => Life::Begin,
         "u" | "U" => Life::Middle,
         "d" | "D" => Life::End,
         _ => return Err(Malformed),
     };
-    let terminal = letter.bytes().all(|b| b.is_ascii_uppercase());
-    let rank = if rank.is_empty() {
-        0
-    } else {
-        parse_digits(rank)?
-    };
-    Ok((life, terminal, rank))
+    let is_final = letter.bytes().all(|b| b.is_ascii_uppercase());
+    Ok((life, is_final, rest))
 }
 
 /// A number of digits only, since `parse` would also take a sign.
@@ -239,9 +314,7 @@ fn parse_change<'a>(
     } else {
         Some(request.parse()?)
     };
-    let before = before
-        .map(str::parse)
-        .collect::<Result<Vec<StateHash>, _>>()?;
+    let before = before.map(str::parse).collect::<Result<Vec<State>, _>>()?;
     match before.len() {
         1 | 2 => Ok(Change {
             before,
@@ -257,11 +330,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Sees everything, and takes what is paid for final.
+    fn look(snapshot: &Value) -> Shown {
+        Shown {
+            kept: Kept {
+                extract: snapshot.clone(),
+                customer: None,
+            },
+            is_final: snapshot["status"] == "paid",
+            ..Shown::default()
+        }
+    }
+
     fn observed<'a>(
         event: &'a str,
         event_type: &'a str,
         snapshot: &'a Value,
         previous: Option<&'a Value>,
+        shown: &'a Shown,
     ) -> Observed<'a> {
         Observed {
             event,
@@ -270,8 +356,8 @@ mod tests {
             api_version: Some("2025-09-30.clover"),
             snapshot,
             previous,
-            terminal: false,
-            rank: 0,
+            shown,
+            look: &look,
         }
     }
 
@@ -279,35 +365,42 @@ mod tests {
     fn a_fact_is_read_back_as_it_was_written() {
         let snapshot = json!({"status": "paid", "times": {"a": 1, "b": 2}});
         let previous = json!({"status": "open", "times": {"b": null}});
+        let shown = look(&snapshot);
+        let ranked = Shown {
+            rank: 77,
+            is_final: false,
+            left_final: true,
+            ..shown.clone()
+        };
         let plain = observed(
             "evt_1SL9k4sqgWE4SKutCdUPIvM1",
             "invoice.created",
             &snapshot,
             None,
+            &shown,
         );
         for (size, fact) in [
-            (49, Fact::of(&plain)),
+            (61, Fact::of(&plain)),
             (
-                80,
+                116,
                 Fact::of(&Observed {
                     event_type: "invoice.updated",
                     previous: Some(&previous),
-                    terminal: true,
                     ..plain
                 }),
             ),
             (
-                88,
+                125,
                 Fact::of(&Observed {
                     event_type: "x.deleted",
                     previous: Some(&previous),
                     request: Some("req_1"),
-                    rank: 77,
+                    shown: &ranked,
                     ..plain
                 }),
             ),
             (
-                41,
+                53,
                 Fact::of(&Observed {
                     event: "an id, odd and long",
                     api_version: None,
@@ -323,20 +416,20 @@ mod tests {
 
     #[test]
     fn a_malformed_text_is_refused() {
-        let good = "evt_1,250930u7,AAAAAAAAAAAA,BBBBrrrrrr,CCCCCCCCCCCC";
+        let good = "evt_1,250930uf7,AAAAAAAAAAAABBBBBBBBBBBB,BBBBrrrrrr,CCCCCCCCCCCCDDDDDDDDDDDD";
         assert!(good.parse::<Fact>().is_ok());
         for cut in 0..good.len() - 1 {
             let cut = &good[..cut];
             assert!(
-                cut.parse::<Fact>().is_err() || cut == "evt_1,250930u7,AAAAAAAAAAAA",
+                cut.parse::<Fact>().is_err() || cut == "evt_1,250930uf7,AAAAAAAAAAAABBBBBBBBBBBB",
                 "{cut}"
             );
         }
         for bad in [
-            "evt_1,+50930u,AAAAAAAAAAAA",
-            "evt_1,250930x,AAAAAAAAAAAA",
-            "ä,250930u,AAAAAAAAAAAA",
-            "evt_1,25093ä,AAAAAAAAAAAA",
+            "evt_1,+50930u,AAAAAAAAAAAABBBBBBBBBBBB",
+            "evt_1,250930x,AAAAAAAAAAAABBBBBBBBBBBB",
+            "ä,250930u,AAAAAAAAAAAABBBBBBBBBBBB",
+            "evt_1,25093ä,AAAAAAAAAAAABBBBBBBBBBBB",
         ] {
             assert!(bad.parse::<Fact>().is_err(), "{bad}");
         }
@@ -352,13 +445,15 @@ mod tests {
     #[test]
     fn a_change_of_nothing_that_counts_is_no_change() {
         let snapshot = json!({"status": "open", "receipt_url": "b"});
+        let shown = look(&snapshot);
         for previous in [json!({"receipt_url": "a"}), json!({}), json!("odd")] {
             assert_eq!(
                 Fact::of(&observed(
                     "evt_1",
                     "charge.updated",
                     &snapshot,
-                    Some(&previous)
+                    Some(&previous),
+                    &shown
                 ))
                 .change,
                 None,

@@ -1,5 +1,5 @@
 //! What a snapshot's state is: a hash that says whether two snapshots show the same object in the same state,
-//! and the states that an event's `previous_attributes` lead back to.
+//! and the snapshots that an event's `previous_attributes` lead back to.
 //!
 //! It knows Stripe's spelling (null is absent, a reference may be an id or the whole object, some members are never
 //! state), and nothing of events or of order.
@@ -134,8 +134,17 @@ const VOLATILE: [&str; 4] = [
     "webhooks_delivered_at",
 ];
 
-/// Members that are volatile in one kind of object and mean something in others.
-const VOLATILE_IN: [(&str, &str); 2] = [("checkout.session", "url"), ("credit_note", "pdf")];
+/// Members that are volatile in one kind of object and mean something in others, or that change without an event.
+///
+/// A customer's `next_invoice_sequence` rises whenever an invoice is finalized, and its old lists follow other objects.
+const VOLATILE_IN: [(&str, &str); 6] = [
+    ("checkout.session", "url"),
+    ("credit_note", "pdf"),
+    ("customer", "next_invoice_sequence"),
+    ("customer", "sources"),
+    ("customer", "subscriptions"),
+    ("customer", "tax_ids"),
+];
 
 impl StateHash {
     /// The state of a snapshot: equal for snapshots that differ only in the order of members, in null against
@@ -151,6 +160,16 @@ impl StateHash {
     pub fn of(snapshot: &Value) -> Self {
         let mut hasher = Sha256::new();
         feed(&mut hasher, snapshot, Reading::Stripe);
+        Self::finish(hasher)
+    }
+
+    /// The identity of what a row keeps of a state.
+    pub(super) fn of_kept(extract: &Value, customer: Option<&str>) -> Self {
+        let mut hasher = Sha256::new_with_prefix(b"kept");
+        feed(&mut hasher, extract, Reading::Verbatim);
+        if let Some(customer) = customer {
+            feed_text(&mut hasher, b"@", customer);
+        }
         Self::finish(hasher)
     }
 
@@ -238,16 +257,17 @@ fn feed_reference(hasher: &mut Sha256, value: &Value) {
     }
 }
 
-/// The states an object may have been in before a change: the snapshot with `previous_attributes` undone.
+/// The snapshots that an object may have had before a change: the one after it with `previous_attributes` undone. An
+/// undone member that was not there is null, which to Stripe is absent.
 ///
 /// Stripe does not say whether an old hash is given whole or only in the members that changed. In recorded events it
-/// is the latter, which is the first state here; the other reading is the second, where it differs.
-pub(super) fn states_before(snapshot: &Value, previous: &Map<String, Value>) -> Vec<StateHash> {
-    let merged = StateHash::of(&undo(snapshot, previous, merge));
+/// is the latter, which is the first snapshot here; the other reading is the second, if it differs.
+pub(super) fn snapshots_before(snapshot: &Value, previous: &Map<String, Value>) -> Vec<Value> {
+    let merged = undo(snapshot, previous, merge);
     if !previous.values().any(Value::is_object) {
         return vec![merged];
     }
-    let replaced = StateHash::of(&undo(snapshot, previous, |_, old| old.clone()));
+    let replaced = undo(snapshot, previous, |_, old| old.clone());
     match merged == replaced {
         true => vec![merged],
         false => vec![merged, replaced],
@@ -313,6 +333,11 @@ mod tests {
                 json!({"object": "checkout.session"}),
             ),
             (
+                "nor what changes without an event",
+                json!({"object": "customer", "next_invoice_sequence": 1}),
+                json!({"object": "customer", "next_invoice_sequence": 2}),
+            ),
+            (
                 "nor a delivery",
                 json!({"webhooks_delivered_at": 1}),
                 json!({"webhooks_delivered_at": null}),
@@ -363,16 +388,17 @@ mod tests {
         let previous = previous(
             json!({"status": "open", "times": {"paid": null}, "list": [1, 2], "metadata": {"new": null}}),
         );
-        assert_eq!(states_before(&after, &previous)[0], StateHash::of(&before));
+        let undone = &snapshots_before(&after, &previous)[0];
+        assert_eq!(StateHash::of(undone), StateHash::of(&before));
     }
 
     #[test]
     fn an_old_hash_may_also_be_given_whole() {
         let after = json!({"discount": {"coupon": "b", "end": 9}});
         let previous = previous(json!({"discount": {"coupon": "a"}}));
-        let merged = StateHash::of(&json!({"discount": {"coupon": "a", "end": 9}}));
-        let replaced = StateHash::of(&json!({"discount": {"coupon": "a"}}));
-        assert_eq!(states_before(&after, &previous), [merged, replaced]);
+        let merged = json!({"discount": {"coupon": "a", "end": 9}});
+        let replaced = json!({"discount": {"coupon": "a"}});
+        assert_eq!(snapshots_before(&after, &previous), [merged, replaced]);
     }
 
     #[test]
@@ -385,7 +411,7 @@ mod tests {
             json!([null, [], {}]),
             json!({"customer": [{"id": 1}, null]}),
         ] {
-            assert_eq!(states_before(&value, &previous).len(), 1, "{value}");
+            assert_eq!(snapshots_before(&value, &previous).len(), 1, "{value}");
             assert_eq!(
                 StateHash::of(&value).as_str().parse(),
                 Ok(StateHash::of(&value))

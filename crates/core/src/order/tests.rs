@@ -4,11 +4,14 @@
 
 use super::laws::in_every_order;
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-const SECOND: i64 = 1_760_000_002;
+pub(super) const SECOND: i64 = 1_760_000_002;
 
 /// An event of a history, with what most histories do not care about filled in.
+///
+/// A state is written as `status`, `status/note` or `status@customer`. A row keeps the status and the customer; the note
+/// stands for all that it does not keep. A status in capitals is final.
 #[derive(Clone, Copy)]
 pub(super) struct Event<'a> {
     pub(super) id: &'a str,
@@ -16,67 +19,101 @@ pub(super) struct Event<'a> {
     pub(super) second: i64,
     pub(super) request: Option<&'a str>,
     pub(super) version: &'a str,
-    pub(super) terminal: bool,
-    pub(super) rank: u16,
-    from: Option<&'a str>,
-    to: &'a str,
+    pub(super) rank: u64,
+    pub(super) from: Option<&'a str>,
+    pub(super) to: &'a str,
+}
+
+/// The snapshot of a state.
+fn snapshot(state: &str) -> Value {
+    let (state, customer) = match state.split_once('@') {
+        Some((state, customer)) => (state, Some(customer)),
+        None => (state, None),
+    };
+    let (status, note) = match state.split_once('/') {
+        Some((status, note)) => (status, Some(note)),
+        None => (state, None),
+    };
+    json!({"status": status, "note": note, "customer": customer})
+}
+
+/// What a reader sees in it.
+pub(super) fn look(snapshot: &Value) -> Shown {
+    let status = snapshot["status"].as_str().unwrap_or_default();
+    Shown {
+        kept: Kept {
+            extract: json!({ "status": status }),
+            customer: snapshot["customer"].as_str().map(str::to_owned),
+        },
+        is_final: status.starts_with(|c: char| c.is_ascii_uppercase()),
+        left_final: status.starts_with("appeal"),
+        ..Shown::default()
+    }
 }
 
 impl Event<'_> {
     pub(super) fn incoming(&self) -> Incoming {
-        let snapshot = json!({"status": self.to});
-        let previous = self.from.map(|status| json!({"status": status}));
+        let to = snapshot(self.to);
+        let previous = self.from.map(|from| {
+            let mut from = snapshot(from);
+            if let Some(members) = from.as_object_mut() {
+                members.retain(|name, value| to[name] != *value);
+            }
+            from
+        });
+        let mut shown = look(&to);
+        shown.rank = self.rank;
+        if self.event_type.ends_with(".deleted") {
+            shown.deleted = true;
+            shown.is_final = true;
+            shown.kept.extract["deleted"] = json!(true);
+        }
         let fact = Fact::of(&Observed {
             event: self.id,
             event_type: self.event_type,
             request: self.request,
             api_version: Some(self.version),
-            snapshot: &snapshot,
+            snapshot: &to,
             previous: previous.as_ref(),
-            terminal: self.terminal,
-            rank: self.rank,
+            shown: &shown,
+            look: &look,
         });
         Incoming {
-            second: self.second,
-            learned: Learned::Event(fact),
-            extract: snapshot,
+            begins_anew: self.event_type == "customer.created",
+            first: (self.event_type == "invoice.payment_failed").then_some(First::PaymentFailed),
+            ..Incoming::event(self.second, fact, shown.kept)
         }
     }
 
-    fn before(self) -> Self {
-        Self {
-            second: self.second - 1,
-            ..self
-        }
+    pub(super) fn before(self) -> Self {
+        self.at(self.second - 1)
+    }
+
+    /// The event so many seconds after the first one of a history.
+    pub(super) fn at(self, second: i64) -> Self {
+        Self { second, ..self }
     }
 }
 
 impl<'a> Event<'a> {
-    fn by(self, request: &'a str) -> Self {
+    pub(super) fn by(self, request: &'a str) -> Self {
         Self {
             request: Some(request),
             ..self
         }
     }
 
-    fn as_type(self, event_type: &'a str) -> Self {
+    pub(super) fn as_type(self, event_type: &'a str) -> Self {
         Self { event_type, ..self }
     }
 
-    fn ranked(self, rank: u16) -> Self {
+    pub(super) fn ranked(self, rank: u64) -> Self {
         Self { rank, ..self }
-    }
-
-    fn terminal(self) -> Self {
-        Self {
-            terminal: true,
-            ..self
-        }
     }
 }
 
 /// An event without `previous_attributes`.
-fn shows<'a>(id: &'a str, to: &'a str) -> Event<'a> {
+pub(super) fn shows<'a>(id: &'a str, to: &'a str) -> Event<'a> {
     let (event_type, version) = ("invoice.finalized", "2025-09-30.clover");
     Event {
         id,
@@ -84,7 +121,6 @@ fn shows<'a>(id: &'a str, to: &'a str) -> Event<'a> {
         second: SECOND,
         request: None,
         version,
-        terminal: false,
         rank: 0,
         from: None,
         to,
@@ -92,7 +128,7 @@ fn shows<'a>(id: &'a str, to: &'a str) -> Event<'a> {
 }
 
 /// An event with `previous_attributes`.
-fn changes<'a>(id: &'a str, from: &'a str, to: &'a str) -> Event<'a> {
+pub(super) fn changes<'a>(id: &'a str, from: &'a str, to: &'a str) -> Event<'a> {
     Event {
         from: Some(from),
         event_type: "invoice.updated",
@@ -100,21 +136,33 @@ fn changes<'a>(id: &'a str, from: &'a str, to: &'a str) -> Event<'a> {
     }
 }
 
+/// What Stripe says when it is asked, settling this second.
+pub(super) fn read(second: i64, state: &str) -> Incoming {
+    let shown = look(&snapshot(state));
+    Incoming::read(second, shown.kept, shown.is_final)
+}
+
 fn row(events: &[Event<'_>]) -> Row {
     in_every_order(&events.iter().map(Event::incoming).collect::<Vec<_>>())
 }
 
 /// The status shown, if it is decided.
-fn decided(events: &[Event<'_>]) -> Option<String> {
-    let row = row(events);
-    row.winner().decided.then(|| status(&row))
+pub(super) fn decided(events: &[Event<'_>]) -> Option<String> {
+    decided_by(&events.iter().map(Event::incoming).collect::<Vec<_>>())
 }
 
-fn status(row: &Row) -> String {
-    row.extract["status"].as_str().unwrap().to_owned()
+/// The same, of anything that can be learned.
+pub(super) fn decided_by(history: &[Incoming]) -> Option<String> {
+    let row = in_every_order(history);
+    row.shown().decided.then(|| status(&row))
 }
 
-fn is(status: &str) -> Option<String> {
+pub(super) fn status(row: &Row) -> String {
+    let status = row.shown().kept.extract["status"].as_str();
+    status.unwrap_or_default().to_owned()
+}
+
+pub(super) fn is(status: &str) -> Option<String> {
     Some(status.to_owned())
 }
 
@@ -199,7 +247,7 @@ fn a_late_event_of_the_second_before_can_change_the_winner() {
         changes("e2", "b", "a").incoming(),
     ];
     let mut row = in_every_order(&circuit);
-    assert!(!row.winner().decided);
+    assert!(!row.shown().decided);
     for (late, shown) in [
         (shows("e3", "b").before().before(), "b"),
         (shows("e4", "a").before(), "a"),
@@ -208,7 +256,7 @@ fn a_late_event_of_the_second_before_can_change_the_winner() {
             panic!("the base is new")
         };
         assert_eq!(
-            (next.winner().decided, status(&next).as_str()),
+            (next.shown().decided, status(&next).as_str()),
             (true, shown)
         );
         row = next;
@@ -345,7 +393,7 @@ fn a_creation_comes_first() {
     assert_eq!(decided(&[created, shows("e2", "b")]), is("b"));
     assert_eq!(decided(&[created, changes("e2", "a", "b")]), is("b"));
     assert_eq!(
-        decided(&[created, changes("e2", "b", "a")]),
+        decided(&[created, changes("e2", "b", "c"), changes("e3", "c", "d")]),
         None,
         "the path begins elsewhere"
     );
@@ -358,51 +406,51 @@ fn a_creation_comes_first() {
 
 #[test]
 fn a_deletion_comes_last() {
-    let deleted = shows("e3", "a").as_type("customer.deleted").terminal();
-    let winner = row(&[shows("e1", "a"), changes("e2", "a", "b"), deleted]).winner();
-    assert!(winner.decided);
-    assert_eq!(
-        winner.event.as_deref(),
-        Some("e3"),
-        "though the snapshot is that of a living object"
-    );
+    let deleted = shows("e3", "a").as_type("customer.deleted");
+    let created = shows("e1", "a").as_type("customer.created");
+    for history in [
+        &[shows("e1", "a"), changes("e2", "a", "b"), deleted][..],
+        &[created, deleted],
+    ] {
+        let row = row(history);
+        let shown = row.shown();
+        assert!(shown.decided);
+        assert_eq!(shown.kept.extract["deleted"], true);
+        assert_eq!(
+            shown.event.as_deref(),
+            Some("e3"),
+            "though the snapshot is that of a living object"
+        );
+    }
 }
 
 #[test]
-fn an_id_that_can_come_back_may_have() {
-    let (deleted, created) = (
-        shows("e1", "a").as_type("plan.deleted"),
-        shows("e2", "a").as_type("plan.created"),
-    );
-    assert_eq!(decided(&[deleted]), is("a"));
-    assert_eq!(decided(&[deleted, shows("e3", "b")]), is("a"));
-    assert_eq!(decided(&[deleted, created]), None);
-    assert_eq!(
-        decided(&[deleted.terminal(), created]),
-        is("a"),
-        "unless ids of its kind do not"
-    );
-}
-
-#[test]
-fn a_terminal_state_comes_last() {
-    assert_eq!(
-        decided(&[shows("e1", "paid").terminal(), shows("e2", "open")]),
-        is("paid")
-    );
-    assert_eq!(
-        decided(&[
-            shows("e1", "paid").terminal(),
-            shows("e2", "void").terminal()
-        ]),
-        None
-    );
-    let back = [
-        shows("e1", "paid").terminal(),
-        changes("e2", "paid", "open"),
+fn a_final_state_comes_last() {
+    let loose = [shows("e1", "Paid"), shows("e2", "open")];
+    assert_eq!(decided(&loose), is("Paid"));
+    assert_eq!(decided(&[shows("e1", "Paid"), shows("e2", "Void")]), None);
+    let edited = [
+        changes("e1", "open", "Paid/a"),
+        changes("e2", "Paid/a", "Paid/b"),
+        changes("e3", "x", "open"),
+        shows("e4", "Paid/b"),
     ];
-    assert_eq!(decided(&back), None, "a path out of it is not believed");
-    assert_eq!(status(&row(&back)), "paid");
+    assert_eq!(
+        decided(&edited),
+        is("Paid"),
+        "what led to it no longer matters"
+    );
+}
+
+#[test]
+fn a_final_state_is_left_by_an_event_that_says_so() {
+    let detached = [shows("e1", "Paid"), changes("e2", "Paid", "open")];
+    assert_eq!(decided(&detached), is("open"));
+    let paid_again = [detached[0], detached[1], changes("e3", "open", "Paid")];
+    assert_eq!(decided(&paid_again), None, "a circle, and no base is known");
+    let made = shows("e0", "open").as_type("invoice.created");
+    let whole = [made, changes("e1", "open", "Paid"), detached[1]];
+    assert_eq!(decided(&whole), is("open"));
 }
 
 #[test]
@@ -423,30 +471,16 @@ fn ranks_decide_where_nothing_tells_what_was_before() {
 #[test]
 fn an_undecided_second_shows_the_best_guess() {
     let loose = |id, to| changes(id, "x", to);
-    assert_eq!(
-        status(&row(&[loose("e1", "a").ranked(1), loose("e2", "b")])),
-        "a"
-    );
-    assert_eq!(
-        status(&row(&[
-            loose("e1", "a").ranked(1),
-            loose("e2", "b").terminal()
-        ])),
-        "b"
-    );
+    let ranked = loose("e1", "a").ranked(1);
+    assert_eq!(status(&row(&[ranked, loose("e2", "b")])), "a");
     let left = changes("e1", "a", "b").ranked(9);
-    assert_eq!(
-        status(&row(&[
-            left,
-            changes("e2", "b", "c").ranked(1),
-            loose("e3", "d")
-        ])),
-        "c"
-    );
+    let open = [left, changes("e2", "b", "c").ranked(1), loose("e3", "d")];
+    assert_eq!(status(&row(&open)), "c");
     let unranked = row(&[shows("e1", "a"), shows("e2", "b")]);
+    let greatest = unranked.ties.facts(false).greatest().map(Fact::kept);
     assert_eq!(
-        unranked.winner().state,
-        unranked.ties.states().last().copied().unwrap(),
+        Some(unranked.shown().kept.hash()),
+        greatest,
         "at last by the hash"
     );
 }
@@ -459,12 +493,7 @@ fn of_one_event_in_two_versions_the_newer_counts() {
     };
     let new = changes("e1", "a", "b");
     let row = row(&[old, new, changes("e2", "b", "c")]);
-    assert_eq!((row.winner().decided, status(&row).as_str()), (true, "c"));
-    assert_eq!(
-        row.others.len(),
-        1,
-        "the state in the older version is gone"
-    );
+    assert_eq!((row.shown().decided, status(&row).as_str()), (true, "c"));
 }
 
 #[test]
@@ -486,24 +515,14 @@ fn a_second_with_too_many_events_overflows_in_any_order() {
     events.push(
         Event {
             version: "2024-06-20",
-            ..changes("e7", "old", "older").terminal()
+            ..changes("e7", "old", "older")
         }
         .incoming(),
     );
-    events.push(changes("e8", "a", "e8").terminal().before().incoming());
+    events.push(changes("e8", "a", "e8").before().incoming());
     let first = laws::played(&events);
-    assert!(matches!(first.ties, Ties::Overflow(_)));
-    assert_eq!((first.winner().decided, first.others.len()), (false, 0));
-    assert_eq!(
-        serde_json::to_string(&first)
-            .unwrap()
-            .parse::<Value>()
-            .unwrap()["ties"]
-            .as_str()
-            .unwrap()
-            .len(),
-        first.ties.to_string().len()
-    );
+    assert!(matches!(first.ties.facts(false), Facts::Overflow(_)));
+    assert_eq!((first.shown().decided, first.others()), (false, None));
     for turn in 0..events.len() {
         events.rotate_left(1);
         events.swap(turn / 2, turn);
@@ -526,20 +545,11 @@ fn a_second_as_large_as_allowed_still_has_its_path() {
     events.reverse();
     let row = laws::played(&events);
     assert_eq!(
-        (row.winner().decided, status(&row)),
+        (row.shown().decided, status(&row)),
         (true, names[MAX_FACTS].clone())
     );
     events.push(shows("one more", "s1").incoming());
-    assert!(!laws::played(&events).winner().decided);
-}
-
-fn refetch(second: i64, status: &str) -> Incoming {
-    let snapshot = json!({"status": status});
-    Incoming {
-        second,
-        learned: Learned::Refetch(StateHash::of(&snapshot)),
-        extract: snapshot,
-    }
+    assert!(!laws::played(&events).shown().decided);
 }
 
 #[test]
@@ -553,17 +563,17 @@ fn a_refetch_settles_its_second_and_all_before() {
         hole[0].clone(),
         hole[1].clone(),
         before.clone(),
-        refetch(SECOND, "b"),
+        read(SECOND, "b"),
     ]);
     assert_eq!(
         (
-            row.winner().decided,
-            row.winner().event,
-            row.extract["status"].as_str()
+            row.shown().decided,
+            row.shown().event,
+            Some(status(&row).as_str())
         ),
         (true, None, Some("b"))
     );
-    let settled = laws::played(&[refetch(SECOND, "b")]);
+    let settled = laws::played(&[read(SECOND, "b")]);
     assert_eq!(row, settled, "nothing of the events remains");
     assert_eq!(merge(Some(&row), &hole[0]), Merged::Known);
     assert_eq!(merge(Some(&row), &before), Merged::Stale);
@@ -571,11 +581,7 @@ fn a_refetch_settles_its_second_and_all_before() {
 
 #[test]
 fn two_refetches_of_one_second_end_in_one_row() {
-    in_every_order(&[
-        refetch(SECOND, "a"),
-        refetch(SECOND, "b"),
-        refetch(SECOND, "c"),
-    ]);
+    in_every_order(&[read(SECOND, "a"), read(SECOND, "b"), read(SECOND, "c")]);
 }
 
 #[test]
@@ -586,10 +592,10 @@ fn events_after_a_refetch_count() {
     };
     let row = in_every_order(&[
         shows("e0", "a").incoming(),
-        refetch(SECOND, "b"),
+        read(SECOND, "b"),
         later.incoming(),
     ]);
-    assert_eq!((row.winner().decided, status(&row).as_str()), (true, "c"));
+    assert_eq!((row.shown().decided, status(&row).as_str()), (true, "c"));
 }
 
 #[test]
@@ -601,18 +607,18 @@ fn a_refetched_state_is_no_base() {
     let row = in_every_order(&[
         circuit[0].clone(),
         circuit[1].clone(),
-        refetch(SECOND - 1, "a"),
+        read(SECOND - 1, "a"),
     ]);
     assert!(
-        !row.winner().decided,
+        !row.shown().decided,
         "it may have been read after the first change"
     );
 }
 
 #[test]
-fn of_two_extracts_of_one_state_the_same_one_stays_in_any_order() {
+fn what_is_not_kept_of_a_state_does_not_matter() {
     let [one, mut other] = [shows("e1", "a"), shows("e2", "a")].map(|event| event.incoming());
-    other.extract = json!({"status": "a", "receipt_url": "seen in one event only"});
+    other.kept.extract = json!({"status": "a", "receipt_url": "seen in one event only"});
     in_every_order(&[one, other, changes("e3", "a", "b").incoming()]);
 }
 
@@ -620,42 +626,48 @@ fn of_two_extracts_of_one_state_the_same_one_stays_in_any_order() {
 fn the_common_row_is_small() {
     let id = "evt_1SL9k4sqgWE4SKutCdUPIvM1";
     let one = row(&[changes(id, "a", "b").by("req_1SkKffG2ptXaRt5F")]);
-    assert!(one.ties.to_string().len() <= 75, "{}", one.ties);
-    let bytes = serde_json::to_string(&one).unwrap().len() - one.extract.to_string().len();
-    assert!(bytes <= 120, "{bytes} bytes");
+    assert!(one.ties.to_string().len() <= 99, "{}", one.ties);
+    assert_eq!(
+        one.others(),
+        None,
+        "the state that is shown is not kept twice"
+    );
 }
 
 #[test]
 fn a_malformed_row_is_refused_and_an_odd_one_survives() {
+    let fact = "250930u,AAAAAAAAAAAABBBBBBBBBBBB";
     for ties in [
         "e1",
         "!",
         "=",
         "= ",
-        "e2,250930u,AAAAAAAAAAAA e1,250930u,AAAAAAAAAAAA",
-        " ",
+        &format!("e2,{fact} e1,{fact}"),
+        &format!("!e1,{fact} e2,{fact}"),
     ] {
         assert_eq!(ties.parse::<Ties>(), Err(Malformed), "{ties}");
     }
     let odd: Row = serde_json::from_value(
-        json!({"second": 1, "ties": "", "extract": 1, "others": {"AAAAAAAAAAAA": 2}}),
+        json!({"second": 1, "ties": "", "live": {"AAAAAAAAAAAA": {"extract": 2}}}),
     )
     .unwrap();
-    assert!(!odd.winner().decided);
+    assert!(!odd.shown().decided);
     for event in [
         shows("e1", "a"),
-        Event {
-            second: 1,
-            ..shows("e1", "a")
-        },
-        Event {
-            second: i64::MIN,
-            ..shows("e1", "a")
-        },
+        shows("e1", "a").at(1),
+        shows("e1", "a").at(i64::MIN),
     ] {
         let Merged::Changed(row) = merge(Some(&odd), &event.incoming()) else {
             panic!("something new")
         };
         assert_eq!(serde_json::from_value::<Row>(json!(row)).unwrap(), row);
+    }
+    for others in [
+        "",
+        "{}x",
+        r#"{"values":[["status",[]]],"live":{"states":{"AAAAAAAAAAAA":[2]}}}"#,
+    ] {
+        let row = Row::default().complete(Kept::default(), Some(others));
+        assert_eq!(row, Err(Malformed), "{others}");
     }
 }
