@@ -269,7 +269,8 @@ async fn a_refund_goes_with_a_charge_that_changes_hands() {
     let given = charge("evt_new", 11, Some("cus_1"), None);
     let name = "a charge that comes from another customer, and its refund";
     let at_once = [given.clone(), waiting[0].clone()];
-    in_every_order(name, 2, &[taken.clone()], &at_once, refunded).await;
+    let before = std::slice::from_ref(&taken);
+    in_every_order(name, 2, before, &at_once, refunded).await;
     let name = "a charge that comes from another customer, a refund of the other waits";
     let before = [taken, waiting[0].clone()];
     let again = charge("evt_newer", 13, Some("cus_1"), None);

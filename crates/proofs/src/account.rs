@@ -168,7 +168,8 @@ impl Account {
     /// Whose a row is: its owner's, whom it names, or whom the nearest parent names.
     ///
     /// The consumer writes such a link down when both rows are there; [`crate::link_model`] is about that.
-    fn customer_of<'a>(&'a self, key: &'a RowKey, stored: &'a StoredRow) -> Option<&'a str> {
+    #[must_use]
+    pub fn customer_of<'a>(&'a self, key: &'a RowKey, stored: &'a StoredRow) -> Option<&'a str> {
         let owner = match &key.owner {
             Some(Owner::Customer(customer)) => Some(customer.as_str()),
             Some(Owner::Account(_)) | None => None,

@@ -355,7 +355,7 @@ fn in_some_orders(history: &[Incoming]) -> Row {
 }
 
 /// Few cases as a rule, since each is many orders; `PROPTEST_CASES` raises them.
-fn runner(cases_times: u32) -> TestRunner {
+pub(super) fn runner(cases_times: u32) -> TestRunner {
     let cases = Config::default().cases / 4 * cases_times;
     let config = Config {
         cases,
@@ -474,10 +474,13 @@ fn any_event(ids: u16) -> impl Strategy<Value = Incoming> {
     )
 }
 
+pub(super) fn any_history() -> impl Strategy<Value = Vec<Incoming>> {
+    proptest::collection::vec(anything(9), 1..8)
+}
+
 #[test]
 fn whatever_is_learned_ends_in_one_row_whatever_the_order() {
-    let history = proptest::collection::vec(anything(9), 1..8);
-    let outcome = runner(1).run(&history, |history| {
+    let outcome = runner(1).run(&any_history(), |history| {
         in_every_order(&history);
         Ok(())
     });

@@ -12,7 +12,7 @@ pub(super) const SECOND: i64 = 1_760_000_002;
 ///
 /// A state is written as `status`, `status/note` or `status@customer`. A row keeps the status and the customer; the note
 /// stands for all that it does not keep. A status in capitals is final.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Event<'a> {
     pub(super) id: &'a str,
     pub(super) event_type: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct Event<'a> {
 }
 
 /// The snapshot of a state.
-fn snapshot(state: &str) -> Value {
+pub(super) fn snapshot(state: &str) -> Value {
     let (state, customer) = match state.split_once('@') {
         Some((state, customer)) => (state, Some(customer)),
         None => (state, None),
