@@ -166,8 +166,9 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// What an event tells.
+    /// What an event tells; `kept` is what its fact was made of.
     pub fn event(second: i64, fact: Fact, kept: Kept) -> Self {
+        debug_assert_eq!(fact.kept(), kept.hash());
         Self {
             second,
             learned: Learned::Event(fact),
@@ -406,20 +407,22 @@ impl Row {
     fn learn(&mut self, incoming: &Incoming) {
         let next = self.ties.with(&incoming.learned);
         match (&next, &incoming.learned) {
-            (Ties::Read(read), Learned::Read(_)) => {
-                if *read == incoming_read(incoming) {
-                    self.live = States::only(incoming.kept.clone());
+            (Ties::Read(read), Learned::Read(learned)) => {
+                if read == learned {
+                    self.live = States::only(read.kept, incoming.kept.clone());
                 }
                 self.finals = States::default();
             }
-            (Ties::Read(_), Learned::Event(_)) => {}
-            (Ties::Told { .. }, learned) => {
-                let is_final = learned.is_final();
+            // A read absorbs the events of its second, and no second that was read is told again.
+            (Ties::Read(_), Learned::Event(_)) | (Ties::Told { .. }, Learned::Read(_)) => {}
+            (Ties::Told { .. }, Learned::Event(fact)) => {
+                let is_final = fact.is_final();
                 let (states, bytes_max) = match is_final {
                     true => (&mut self.finals, MAX_FINAL_BYTES),
                     false => (&mut self.live, MAX_LIVE_BYTES),
                 };
-                *states = states.with(&incoming.kept, next.facts(is_final), bytes_max);
+                let facts = next.facts(is_final);
+                *states = states.with(fact.kept(), &incoming.kept, facts, bytes_max);
             }
         }
         self.ties = next;
@@ -493,12 +496,5 @@ impl Row {
             has_own || is_below
         };
         self.last_final.take_if(is_over);
-    }
-}
-
-fn incoming_read(incoming: &Incoming) -> Read {
-    Read {
-        is_final: incoming.learned.is_final(),
-        kept: incoming.learned.kept(),
     }
 }

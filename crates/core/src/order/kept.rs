@@ -87,9 +87,9 @@ pub struct States {
 
 impl States {
     /// One state alone.
-    pub(super) fn only(kept: Kept) -> Self {
+    pub(super) fn only(state: StateHash, kept: Kept) -> Self {
         Self {
-            kept: BTreeMap::from([(kept.hash(), kept)]),
+            kept: BTreeMap::from([(state, kept)]),
             is_cut: false,
         }
     }
@@ -103,10 +103,16 @@ impl States {
         self.kept.get(&state)
     }
 
-    /// These with another fact's state; `facts` are those of the second with that fact among them.
-    pub(super) fn with(&self, kept: &Kept, facts: &Facts, bytes_max: usize) -> Self {
+    /// These with the state of another fact; `facts` are those of the second with that fact among them.
+    pub(super) fn with(
+        &self,
+        state: StateHash,
+        kept: &Kept,
+        facts: &Facts,
+        bytes_max: usize,
+    ) -> Self {
         let mut next = self.clone();
-        next.kept.entry(kept.hash()).or_insert_with(|| kept.clone());
+        next.kept.entry(state).or_insert_with(|| kept.clone());
         let overflows = matches!(facts, Facts::Overflow(_));
         next.is_cut =
             !overflows && (self.is_cut || (next.kept.len() > 1 && next.bytes() > bytes_max));
