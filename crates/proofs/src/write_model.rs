@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use billhook_core::decide::{Change, Decision, Guard, Settled, decide};
 use billhook_core::order::{Base, Row};
 use billhook_core::row::StoredRow;
-use serde_json::json;
+use serde_json::{Value, json};
 use stateright::{Model, Property};
 
 use crate::account::change_of;
@@ -33,11 +33,16 @@ pub enum Fault {
     BaseNotCopied,
     /// The first write of a newer second overwrites a row that keeps a final state, also if its own is not.
     FinalUndone,
+    /// The first write of a newer second drops the floor of the row that it replaces.
+    FloorNotKept,
+    /// The first write of a newer second drops the firsts of the row that it replaces.
+    FirstsNotKept,
 }
 
 /// The model: which events there are, and what is wrong with the rule.
 #[derive(Clone, Debug)]
 pub struct WriteModel {
+    name: &'static str,
     changes: Vec<Change>,
     /// The event of each message.
     messages: Vec<usize>,
@@ -47,6 +52,9 @@ pub struct WriteModel {
     crashes_max: u8,
     timeouts_max: u8,
 }
+
+/// What an event tells: its second, its type, the object, and what was different before.
+type Told = (i64, String, Value, Option<Value>);
 
 /// Everything there is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,26 +123,97 @@ pub enum Action {
 }
 
 impl WriteModel {
-    /// Four events of one subscription, three of them in one second, the first message sent twice.
+    /// The models, each with other events of one object.
     #[must_use]
-    pub fn new(fault: Option<Fault>) -> Self {
-        let changes: Vec<_> = [
-            (1, "created", json!({"object": snapshot("incomplete", false)})),
-            (2, "updated", json!({"object": snapshot("active", false), "previous_attributes": {"status": "incomplete"}})),
-            (2, "updated", json!({"object": snapshot("active", true), "previous_attributes": {"cancel_at_period_end": false}})),
-            (2, "updated", json!({"object": snapshot("active", false), "previous_attributes": {"cancel_at_period_end": true}})),
+    pub fn all() -> [Self; 4] {
+        [
+            Self::ties(None),
+            Self::canceled(None),
+            Self::comes_back(None),
+            Self::payment_failed(None),
         ]
-        .iter()
-        .enumerate()
-        .filter_map(|(n, (second, change, data))| {
-            let body = json!({
-                "id": format!("evt_{n}"), "type": format!("customer.subscription.{change}"), "data": data,
-                "created": 1_790_000_000 + second, "livemode": false, "api_version": "2026-10-28.endive",
-                "request": {"id": format!("req_{n}")},
-            });
-            change_of(body.to_string().as_bytes())
-        })
-        .collect();
+    }
+
+    /// The model whose events tell the rule from a broken one.
+    #[must_use]
+    pub fn broken_by(fault: Fault) -> Self {
+        let model = match fault {
+            Fault::MarkBeforeEffect
+            | Fault::AckBeforeEffect
+            | Fault::UnguardedFirstWrite
+            | Fault::UnguardedMerge
+            | Fault::GuardedBySecond
+            | Fault::BaseNotCopied => Self::ties,
+            Fault::FinalUndone => Self::canceled,
+            Fault::FloorNotKept => Self::comes_back,
+            Fault::FirstsNotKept => Self::payment_failed,
+        };
+        model(Some(fault))
+    }
+
+    fn ties(fault: Option<Fault>) -> Self {
+        let events = [
+            subscription(1, "created", "incomplete", false, None),
+            subscription(2, "updated", "active", false, was("incomplete")),
+            subscription(2, "updated", "active", true, canceled(false)),
+            subscription(2, "updated", "active", false, canceled(true)),
+        ];
+        Self::new(
+            "a subscription with three events in one second",
+            events,
+            fault,
+        )
+    }
+
+    /// The last event does not know of the end, and is the newest all the same.
+    fn canceled(fault: Option<Fault>) -> Self {
+        let events = [
+            subscription(1, "created", "active", false, None),
+            subscription(2, "deleted", "canceled", false, None),
+            subscription(3, "updated", "active", true, canceled(false)),
+        ];
+        Self::new("a canceled subscription", events, fault)
+    }
+
+    fn comes_back(fault: Option<Fault>) -> Self {
+        let events = [
+            subscription(1, "deleted", "canceled", false, None),
+            subscription(2, "updated", "active", false, was("canceled")),
+            subscription(3, "updated", "past_due", false, was("active")),
+        ];
+        Self::new("a canceled subscription that comes back", events, fault)
+    }
+
+    fn payment_failed(fault: Option<Fault>) -> Self {
+        let events = [
+            invoice(1, "payment_failed", "open", None),
+            invoice(2, "payment_failed", "open", None),
+            invoice(3, "paid", "paid", was("open")),
+        ];
+        Self::new("an invoice whose payment failed twice", events, fault)
+    }
+
+    /// The second event's message is sent twice.
+    fn new(
+        name: &'static str,
+        events: impl IntoIterator<Item = Told>,
+        fault: Option<Fault>,
+    ) -> Self {
+        let events = events.into_iter().enumerate();
+        let changes: Vec<_> = events
+            .filter_map(|(n, (second, event_type, object, previous))| {
+                let mut data = json!({"object": object});
+                if let Some(previous) = previous {
+                    data["previous_attributes"] = previous;
+                }
+                let body = json!({
+                    "id": format!("evt_{n}"), "type": event_type, "data": data,
+                    "created": 1_790_000_000 + second, "livemode": false, "api_version": "2026-10-28.endive",
+                    "request": {"id": format!("req_{n}")},
+                });
+                change_of(body.to_string().as_bytes())
+            })
+            .collect();
         let mut account = crate::account::Account::default();
         for change in &changes {
             account.apply(change);
@@ -143,6 +222,7 @@ impl WriteModel {
         let wanted = json!(stored.row).to_string();
         let messages = (0..changes.len()).chain([1]).collect();
         Self {
+            name,
             changes,
             messages,
             wanted,
@@ -150,6 +230,12 @@ impl WriteModel {
             crashes_max: 1,
             timeouts_max: 1,
         }
+    }
+
+    /// What this one is about.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     fn broken(&self, fault: Fault) -> bool {
@@ -213,9 +299,8 @@ impl WriteModel {
             return Worker::Write(message, world.row.clone());
         }
         let mut row = write.row;
-        if matches!(write.guard, Guard::AbsentOrOlder { .. }) && !self.broken(Fault::BaseNotCopied)
-        {
-            row.base = there.map(Item::stored).map(base_of).unwrap_or_default();
+        if let (Guard::AbsentOrOlder { .. }, Some(replaced)) = (write.guard, there) {
+            self.keep(&mut row, replaced.stored());
         }
         let rev = there.map_or(0, |there| there.rev) + 1;
         let before = there.map_or((i64::MIN, 0), |there| (there.second, there.rev));
@@ -227,6 +312,27 @@ impl WriteModel {
             row: json!(row).to_string(),
         });
         self.after_write(message)
+    }
+
+    /// What the store keeps of a row that it replaces unread: its second becomes the base, and what stands beside its
+    /// snapshot stays.
+    fn keep(&self, row: &mut Row, replaced: StoredRow) {
+        let Row {
+            second,
+            ties,
+            floor,
+            firsts,
+            ..
+        } = replaced.row;
+        if !self.broken(Fault::BaseNotCopied) {
+            row.base = Base { second, ties };
+        }
+        if !self.broken(Fault::FloorNotKept) {
+            row.floor = row.floor.or(floor);
+        }
+        if !self.broken(Fault::FirstsNotKept) {
+            row.firsts.extend(firsts);
+        }
     }
 
     fn knows(&self, world: &World, event: usize) -> bool {
@@ -248,16 +354,32 @@ impl WriteModel {
     }
 }
 
-fn snapshot(status: &str, cancels: bool) -> serde_json::Value {
-    json!({"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": status, "cancel_at_period_end": cancels})
+fn subscription(
+    second: i64,
+    change: &str,
+    status: &str,
+    cancels: bool,
+    previous: Option<Value>,
+) -> Told {
+    let object = json!({
+        "id": "sub_1", "object": "subscription", "customer": "cus_1", "status": status,
+        "cancel_at_period_end": cancels,
+    });
+    let event_type = format!("customer.subscription.{change}");
+    (second, event_type, object, previous)
 }
 
-/// What the store copies into the base of a row that it replaces unread.
-fn base_of(replaced: StoredRow) -> Base {
-    Base {
-        second: replaced.row.second,
-        ties: replaced.row.ties,
-    }
+fn invoice(second: i64, change: &str, status: &str, previous: Option<Value>) -> Told {
+    let object = json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "status": status});
+    (second, format!("invoice.{change}"), object, previous)
+}
+
+fn was(status: &str) -> Option<Value> {
+    Some(json!({"status": status}))
+}
+
+fn canceled(at_period_end: bool) -> Option<Value> {
+    Some(json!({"cancel_at_period_end": at_period_end}))
 }
 
 impl Item {

@@ -11,14 +11,13 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 #[test]
 fn the_write_rule_loses_nothing_and_does_nothing_twice() {
-    let checked = WriteModel::new(None)
-        .checker()
-        .threads(2)
-        .spawn_dfs()
-        .join();
-    checked.assert_properties();
-    println!("write rule: {} states", checked.unique_state_count());
-    assert!(checked.unique_state_count() > 10_000);
+    for model in WriteModel::all() {
+        let name = model.name();
+        let checked = model.checker().threads(2).spawn_dfs().join();
+        checked.assert_properties();
+        println!("{name}: {} states", checked.unique_state_count());
+        assert!(checked.unique_state_count() > 10_000);
+    }
 }
 
 #[test]
@@ -33,8 +32,13 @@ fn every_fault_in_the_write_rule_is_found() {
         (Fault::GuardedBySecond, "nothing is lost"),
         (Fault::GuardedBySecond, "nothing takes effect twice"),
         (Fault::BaseNotCopied, "nothing is lost"),
+        (Fault::FinalUndone, "nothing is lost"),
+        (Fault::FloorNotKept, "nothing is lost"),
+        (Fault::FirstsNotKept, "nothing is lost"),
     ] {
-        let checked = WriteModel::new(Some(fault))
+        let model = WriteModel::broken_by(fault);
+        let name = model.name();
+        let checked = model
             .checker()
             .finish_when(HasDiscoveries::AllOf([broken].into()))
             .spawn_dfs()
@@ -42,16 +46,16 @@ fn every_fault_in_the_write_rule_is_found() {
         let path = checked.discovery(broken);
         assert!(path.is_some(), "{fault:?} must break: {broken}");
         println!(
-            "{fault:?} breaks \"{broken}\" in {} steps",
+            "{fault:?} breaks \"{broken}\" in {} steps: {name}",
             path.unwrap().into_actions().len()
         );
     }
 }
 
 #[test]
-fn every_child_is_linked_whoever_comes_first() {
+fn every_object_shows_its_customer_whoever_comes_first() {
     for model in LinkModel::all(None) {
-        let name = model.name();
+        let name = model.name().to_owned();
         let checked = model.checker().threads(2).spawn_dfs().join();
         checked.assert_properties();
         println!("{name}: {} states", checked.unique_state_count());
@@ -61,16 +65,21 @@ fn every_child_is_linked_whoever_comes_first() {
 
 #[test]
 fn every_fault_in_the_linking_is_found() {
-    let broken = "every row is linked once all events are marked";
+    let broken = "every row shows its customer once all events are marked";
     for fault in [
         link_model::Fault::LookBeforeNote,
         link_model::Fault::NoSecondLook,
         link_model::Fault::ChildrenBeforeRow,
         link_model::Fault::NoGrandchildren,
         link_model::Fault::DuplicatesStop,
+        link_model::Fault::BlindLink,
+        link_model::Fault::EndsWithAWrite,
+        link_model::Fault::LinkedOnce,
+        link_model::Fault::LateCustomer,
+        link_model::Fault::DiesUnheld,
     ] {
         let found = LinkModel::all(Some(fault)).into_iter().find_map(|model| {
-            let name = model.name();
+            let name = model.name().to_owned();
             let finish = HasDiscoveries::AllOf([broken].into());
             let checked = model.checker().finish_when(finish).spawn_bfs().join();
             let path = checked.discovery(broken)?;

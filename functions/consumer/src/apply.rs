@@ -5,9 +5,11 @@
 //!
 //! A refund or a dispute does not name its customer. It has the one of its charge or payment intent, the first of them
 //! that knows one, and changes with it. So every object that does not name its customer leaves a note with each parent, and
-//! looks at them again; and whoever writes a parent settles its children: reads the child's `rev`, then all its parents,
-//! links it under that `rev`, and looks again. All look after they wrote, with consistent reads, so of two at the same moment
-//! at least one sees the other; and an older look is never written over a newer one, or its writer mends that.
+//! looks at them again; and whoever writes a parent settles its children. Both look after they wrote, with consistent
+//! reads, so of two at the same moment at least one sees the other. A link is written under the child's `rev`, so that it never
+//! takes the place of a customer that the child has come to name itself. And whoever writes a link looks again, so
+//! whoever writes last has seen what the parents say in the end. That takes a consumer that lives on after such a write, or
+//! whose message comes back: `billhook_proofs::link_model` says what was checked.
 //!
 //! Bear Billing's invoices and records of usage name only their subscription, whose row lies with the customer and
 //! cannot be found by its id. So a subscription also leaves a note of its own, under its id, that says whose it is.
@@ -136,7 +138,7 @@ impl Consumer {
                     return Ok(done(applied, &stored.row, stored.link));
                 }
             };
-            // What a row is linked to is only ever replaced by a look that is newer than the row.
+            // What a row is linked to stays until its parents were looked at again, after the write.
             let kept = stored.as_ref().and_then(|stored| stored.link.as_deref());
             let link = kept.or(link);
             stored = match self.store.write_row(&change.key, link, &write).await? {
