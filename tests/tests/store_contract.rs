@@ -19,8 +19,8 @@ use billhook_store::{
 };
 use billhook_tests::dynamodb_local::{DynamoDbLocal, VARIABLE};
 use billhook_tests::harness::{
-    Ground, Lines, NOW, RETENTION_DAYS, Random, consumer, deliver, platform, sample, samples, say,
-    skipped,
+    Ground, Lines, NOW, RETENTION_DAYS, Random, consumer, deliver, life, platform, sample, samples,
+    say, skipped,
 };
 use consumer::record::DeliveryOutcome;
 use serde_json::{Value, json};
@@ -731,6 +731,54 @@ async fn an_event_takes_few_units(ground: &Ground) {
     );
 }
 
+/// What the events of whole lives take on average: notes and links are there, and are looked at again each time.
+async fn the_events_of_a_life_take_few_units(ground: &Ground) {
+    const LIVES: [&str; 10] = [
+        "ada",
+        "checkout_subscription",
+        "dispute_lost",
+        "entitlement_changes",
+        "full_refund",
+        "incomplete_expired",
+        "partial_refunds_2020_api",
+        "pause_collection_and_resume",
+        "same_second_toggles",
+        "trial_to_canceled",
+    ];
+    // Of owned objects and of linked ones: events, units written, units read.
+    let mut taken = [(0.0, 0.0, 0.0); 2];
+    for name in LIVES {
+        let ground = Ground::at(ground.endpoint.clone()).await;
+        let meter = Meter::default();
+        let consumer = consumer(
+            ground.store.clone().metered(meter.clone()),
+            Lines::default().log(),
+        );
+        for body in life(name).events {
+            let event: Value = serde_json::from_slice(&body).expect("JSON");
+            let kind = kind_of(Source::Stripe, event["type"].as_str().expect("a type"));
+            deliver(&consumer, &body).await;
+            let units = meter.take();
+            if let Some(kind) = kind {
+                let of_kind = &mut taken[usize::from(!kind.is_owned(Source::Stripe))];
+                *of_kind = (
+                    of_kind.0 + 1.0,
+                    of_kind.1 + units.written,
+                    of_kind.2 + units.read,
+                );
+            }
+        }
+    }
+    let [owned, linked] =
+        taken.map(|(events, written, read)| (events, written / events, read / events));
+    say(&format!(
+        "owned: {} events, {:.2} units written, {:.2} read; linked: {} events, {:.2} written, {:.2} read",
+        owned.0, owned.1, owned.2, linked.0, linked.1, linked.2
+    ));
+    assert!(owned.1 < 2.3 && owned.2 < f64::EPSILON, "{owned:?}");
+    assert!(linked.1 < 3.5 && linked.2 < 1.4, "{linked:?}");
+}
+
 macro_rules! contract {
     ($($rule:ident,)*) => {
         mod embedded {
@@ -783,4 +831,5 @@ contract! {
     making_the_tables_again_changes_nothing,
     a_customer_of_many_pages_is_read_whole,
     an_event_takes_few_units,
+    the_events_of_a_life_take_few_units,
 }
