@@ -16,12 +16,14 @@ NUMBERS = {
     "EVENT_RETENTION_DAYS": (45, 3650),
     "GRACE_DAYS": (0, 3650),
     "MAX_RECEIVE_COUNT": (1, 1000),
-    "PURCHASE_DAYS": (0, 3650),
+    "PURCHASE_DAYS": (0, 3650),  # or the word below
     "SIGNATURE_TOLERANCE_SECS": (1, 86400),
 }
 # Variables that Lambda sets.
 LAMBDAS_OWN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"}
 WORDS = {"LOG_LEVEL": {"info", "warn", "error"}, "LOST_DISPUTE": {"ignore", "deny"}, "STRIPE_MODE": {"test", "live"}}
+# A word that a number's place can have.
+OR_WORD = {"PURCHASE_DAYS": "forever"}
 TOLERANCE_MAX = 3600
 
 
@@ -58,7 +60,7 @@ def kinds(stack):
             bounds = NUMBERS.get(variable)
             if (
                 bounds
-                and value != ""
+                and value not in ("", OR_WORD.get(variable))
                 and not (isinstance(number(value), int) and bounds[0] <= number(value) <= bounds[1])
             ):
                 why = "; a dead letter waits up to 14 days and Stripe resends for 30" if bounds[0] == 45 else ""

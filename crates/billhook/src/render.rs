@@ -126,7 +126,11 @@ fn subscription(subscription: &Value) -> String {
             .as_str()
             .or_else(|| item["price"].as_str())
             .unwrap_or("-");
-        format!("{} x {name}", item["quantity"].as_i64().unwrap_or(1))
+        // A metered item has none.
+        match item["quantity"].as_i64() {
+            Some(quantity) => format!("{quantity} x {name}"),
+            None => name.to_owned(),
+        }
     };
     let mut text = items.map(item).collect::<Vec<_>>().join(" + ");
     if let Some(end) = subscription["current_period_end"].as_i64() {

@@ -45,14 +45,12 @@ impl Change {
     }
 }
 
-/// Reasons of those who have no access and never had any. Whoever is denied for another one had access, perhaps
-/// before anything was noted: a revocation is rather told once too often than never.
-const NEVER_HAD: [&str; 3] = ["no_subscription", "incomplete", "incomplete_expired"];
-
 /// The version of [`detail`]. A product can rely on every member that this version has.
 const DETAIL_VERSION: u32 = 1;
 
-/// Says whether access is other than what was noted last, none where nothing was.
+/// Says whether access is other than what was noted last, none where nothing was. `ever_had` is whether the state shows that
+/// the customer had access at some time, perhaps before anything was noted
+/// ([`access::ever_had`](crate::access::ever_had)); of others who have none nothing is told.
 ///
 /// ```
 /// use billhook_core::access::Access;
@@ -64,17 +62,16 @@ const DETAIL_VERSION: u32 = 1;
 ///     until: Some(until),
 ///     subscription: Some("sub_1".to_owned()),
 /// };
-/// assert_eq!(change(None, &active(10)), Some(Change::Granted));
-/// assert_eq!(change(Some(&active(10)), &active(20)), Some(Change::Changed));
-/// assert_eq!(change(Some(&active(20)), &active(20)), None);
+/// assert_eq!(change(None, &active(10), true), Some(Change::Granted));
+/// assert_eq!(change(Some(&active(10)), &active(20), true), Some(Change::Changed));
+/// assert_eq!(change(Some(&active(20)), &active(20), true), None);
 /// ```
 #[must_use]
-pub fn change(noted: Option<&Access>, now: &Access) -> Option<Change> {
+pub fn change(noted: Option<&Access>, now: &Access, ever_had: bool) -> Option<Change> {
     match noted {
         Some(noted) if noted == now => None,
         None if now.granted => Some(Change::Granted),
-        None if NEVER_HAD.contains(&now.reason.as_str()) => None,
-        None => Some(Change::Revoked),
+        None => ever_had.then_some(Change::Revoked),
         Some(noted) => Some(match (noted.granted, now.granted) {
             (false, true) => Change::Granted,
             (true, false) => Change::Revoked,
@@ -123,9 +120,6 @@ mod tests {
         use Change::{Changed, Granted, Revoked};
         let table = [
             (None, (true, "active"), Some(Granted)),
-            (None, (false, "no_subscription"), None),
-            (None, (false, "incomplete"), None),
-            (None, (false, "incomplete_expired"), None),
             (None, (false, "canceled"), Some(Revoked)),
             (Some((false, "incomplete")), (true, "active"), Some(Granted)),
             (Some((true, "active")), (true, "active"), None),
@@ -155,11 +149,13 @@ mod tests {
             let noted = noted.map(|(granted, reason)| access(granted, reason));
             let now = access(now.0, now.1);
             assert_eq!(
-                change(noted.as_ref(), &now),
+                change(noted.as_ref(), &now, true),
                 wanted,
                 "from {noted:?} to {now:?}"
             );
         }
+        let denied = access(false, "customer_deleted");
+        assert_eq!(change(None, &denied, false), None, "a lead is deleted");
     }
 
     #[test]
@@ -178,7 +174,7 @@ mod tests {
             ..noted.clone()
         };
         for now in [later, other] {
-            assert_eq!(change(Some(&noted), &now), Some(Change::Changed));
+            assert_eq!(change(Some(&noted), &now, true), Some(Change::Changed));
         }
     }
 

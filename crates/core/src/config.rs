@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::access::{DEFAULT_GRACE_DAYS, Policy};
+use crate::access::{DEFAULT_GRACE_DAYS, Policy, Purchases};
 use crate::log::Level;
 use crate::scope::Mode;
 use crate::signature::stripe::DEFAULT_TOLERANCE_SECS;
@@ -115,13 +115,11 @@ impl<'a> Variables<'a> {
         })
     }
 
-    /// What the company decides about access: `GRACE_DAYS`, `PURCHASE_DAYS` (not set: for ever),
-    /// `LOST_DISPUTE` (`ignore` or `deny`) and `PLAN_FEATURES` (a JSON object from a price, product or lookup key to a
+    /// What the company decides about access: `GRACE_DAYS`, `PURCHASE_DAYS` (not set or 0: a one-off purchase grants
+    /// nothing; `forever`; or 1 to 3650 days from its payment), `LOST_DISPUTE` (`ignore` or `deny`) and `PLAN_FEATURES` (a JSON object from a price, product or lookup key to a
     /// list of features).
     pub fn policy(&mut self) -> Policy {
-        let purchase = self
-            .optional("PURCHASE_DAYS")
-            .map(|_| self.days("PURCHASE_DAYS", 0, 0));
+        let purchases = self.purchases();
         let lost_dispute_denies = match self.optional("LOST_DISPUTE").as_deref() {
             None | Some("ignore") => false,
             Some("deny") => true,
@@ -145,8 +143,23 @@ impl<'a> Variables<'a> {
         Policy {
             plan_features,
             grace_days,
-            purchase_days: purchase,
+            purchases,
             lost_dispute_denies,
+        }
+    }
+
+    fn purchases(&mut self) -> Purchases {
+        let name = "PURCHASE_DAYS";
+        match self.optional(name).as_deref() {
+            None | Some("0") => Purchases::GrantNothing,
+            Some("forever") => Purchases::GrantForEver,
+            Some(days) => match days.parse() {
+                Ok(days @ 1..=3650) => Purchases::GrantDays(days),
+                _ => {
+                    self.problem(name, "is neither forever nor a whole number from 0 to 3650");
+                    Purchases::GrantNothing
+                }
+            },
         }
     }
 

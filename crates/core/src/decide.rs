@@ -125,10 +125,11 @@ fn stripe_change(
         shown: &shown,
         look: &look,
     });
+    let first = objects::first(kind, &event.event_type, &shown.kept.extract);
     let mut incoming = Incoming::event(event.created, fact, shown.kept);
     // The id of a customer is the one kind of id that a user can choose, and so give to another.
     incoming.begins_anew = event.event_type == "customer.created";
-    incoming.first = objects::first(&event.event_type);
+    incoming.first = first;
     Change {
         key: key(event, kind, id, owner),
         incoming,
@@ -164,8 +165,9 @@ fn bearbilling_change(event: &Event, snapshot: Snapshot) -> Change {
         shown: &shown,
         look: &|_| shown.clone(),
     });
+    let first = objects::first(kind, &event.event_type, &shown.kept.extract);
     let mut incoming = Incoming::event(event.created, fact, shown.kept);
-    incoming.first = objects::first(&event.event_type);
+    incoming.first = first;
     Change {
         key: key(event, kind, id, owner),
         incoming,

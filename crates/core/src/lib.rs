@@ -32,6 +32,7 @@ pub mod head;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+mod money;
 pub mod objects;
 pub mod order;
 pub mod row;

@@ -346,7 +346,7 @@ pub fn kept(
 }
 
 /// Makes of an object's last state the one after its deletion: of a subscription its canceled state, which can still
-/// change, and of anything else a tombstone.
+/// change, and of anything else a tombstone. That of a customer keeps nothing personal.
 pub fn end(kind: Kind, shown: &mut Shown) {
     let (name, value) = match kind {
         Kind::Subscription if shown.is_final => return,
@@ -356,12 +356,32 @@ pub fn end(kind: Kind, shown: &mut Shown) {
     shown.deleted = kind != Kind::Subscription;
     shown.is_final = true;
     if let Some(extract) = shown.kept.extract.as_object_mut() {
+        if kind == Kind::Customer {
+            extract.retain(|name, _| !customer::PERSONAL.contains(&name.as_str()));
+        }
         extract.insert(name.to_owned(), value);
     }
 }
 
-/// What an event of this type tells to have happened for a first time, if it is the first that does.
+/// What an event of this type that shows this state tells to have happened for a first time, if it is the first that
+/// does. No snapshot says when.
 #[must_use]
-pub fn first(event_type: &str) -> Option<First> {
-    (event_type == "invoice.payment_failed").then_some(First::PaymentFailed)
+pub fn first(kind: Kind, event_type: &str, extract: &Value) -> Option<First> {
+    let is = |field: &str, value: &str| extract[field].as_str() == Some(value);
+    let happened = match kind {
+        Kind::Invoice => event_type == "invoice.payment_failed",
+        Kind::CheckoutSession => {
+            let is_paid =
+                is("payment_status", "paid") || is("payment_status", "no_payment_required");
+            is("status", "complete") && is_paid
+        }
+        Kind::Dispute => is("status", "lost"),
+        _ => false,
+    };
+    let first = match kind {
+        Kind::Invoice => First::PaymentFailed,
+        Kind::CheckoutSession => First::Paid,
+        _ => First::Lost,
+    };
+    happened.then_some(first)
 }

@@ -132,17 +132,25 @@ pub enum First {
     /// A payment of the invoice failed.
     #[serde(rename = "first_payment_failed_at")]
     PaymentFailed,
+    /// The checkout session was shown as paid.
+    #[serde(rename = "first_paid_at")]
+    Paid,
+    /// The dispute was shown as lost.
+    #[serde(rename = "first_lost_at")]
+    Lost,
 }
 
 impl First {
     /// Every one there is.
-    pub const ALL: [Self; 1] = [Self::PaymentFailed];
+    pub const ALL: [Self; 3] = [Self::PaymentFailed, Self::Paid, Self::Lost];
 
     /// The name of the member that shows it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::PaymentFailed => "first_payment_failed_at",
+            Self::Paid => "first_paid_at",
+            Self::Lost => "first_lost_at",
         }
     }
 }
@@ -426,6 +434,10 @@ impl Row {
             }
         }
         self.ties = next;
+        // Nothing of its second comes after a deletion, and what was deleted is not to be kept.
+        if self.ties.has_deletion() {
+            self.live = States::default();
+        }
     }
 
     /// Takes what is learned about an older second: it can be the base, or become it, and so change the winner.

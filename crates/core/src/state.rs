@@ -3,13 +3,14 @@
 //! Nothing is added up while events come in, so nothing can be added twice: totals are computed here, from
 //! the rows, whenever someone asks. Money is in integer minor units (cents), per currency.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
 use crate::access::{
-    Access, Known, Policy, STATUSES_BEST_FIRST, access, plan_features, status_place,
+    Access, Known, Policy, STATUSES_BEST_FIRST, access, ever_had, plan_features, status_place,
 };
+use crate::money::ByCurrency;
 use crate::objects::Kind;
 use crate::row::{StoredRow, needs_refetch};
 use crate::scope::Scope;
@@ -25,12 +26,13 @@ pub struct CustomerRow {
     pub stored: StoredRow,
 }
 
-/// Disputes that are not decided yet.
-const OPEN_DISPUTES: [&str; 4] = [
-    "needs_response",
-    "under_review",
-    "warning_needs_response",
-    "warning_under_review",
+/// The states of a dispute that is decided. Every other one is open, an appeal and what is not known yet too.
+const DECIDED_DISPUTES: [&str; 5] = [
+    "won",
+    "lost",
+    "prevented",
+    "warning_closed",
+    "charge_refunded",
 ];
 
 /// Puts a customer's state together; none if nothing is known of the customer. `now` is in Unix seconds.
@@ -63,13 +65,16 @@ pub fn customer_state(
         invoices: &invoices,
         checkout_sessions: &checkout_sessions,
         charges: &charges,
+        refunds: &refunds,
         disputes: &disputes,
     };
     let access = access(known, now, &policy);
-    let entitlements = entitlements(rows, plan_features(known, now, &policy));
+    let entitlements = match deleted {
+        true => BTreeSet::new(),
+        false => entitlements(rows, plan_features(known, now, &policy)),
+    };
     let usage = objects(Kind::Usage);
-    let totals = totals(&invoices, &charges, &refunds, &disputes);
-    let sum = |field: fn(&Totals) -> i64| totals.values().map(field).sum::<i64>();
+    let totals = ByCurrency::of(&invoices, &charges, &refunds, &disputes);
     let paid = invoices
         .values()
         .filter(|invoice| is(invoice, "status", "paid"));
@@ -88,10 +93,7 @@ pub fn customer_state(
         "access": access.to_json(),
         "entitlements": entitlements,
         "paid_invoices_count": paid.count(),
-        "paid_invoices_total": sum(|t| t.paid_invoices),
-        "refunded_total": sum(|t| t.refunded),
-        "lost_disputes_total": sum(|t| t.lost_disputes),
-        "totals": totals.iter().map(|(currency, t)| (currency.clone(), t.to_json())).collect::<Map<_, _>>(),
+        "totals": totals.to_json(),
         "open_disputes": open_disputes(&disputes),
         "best_subscription_status": best_status(&subscriptions),
         "subscriptions": subscriptions,
@@ -106,6 +108,9 @@ pub fn customer_state(
         "usage": used(&usage),
         "usage_records": usage,
     });
+    if let Some(state) = state.as_object_mut() {
+        state.extend(totals.plain());
+    }
     // What is undecided or was cut short is marked, and only that.
     if about.is_some_and(is_open) {
         state["needs_refetch"] = Value::Bool(true);
@@ -116,9 +121,10 @@ pub fn customer_state(
     Some(state)
 }
 
-/// Whether a customer has access at `now` (Unix seconds), from their rows. The state says the same.
+/// Whether a customer has access at `now` (Unix seconds), from their rows, and whether they ever had. The state says
+/// the same.
 #[must_use]
-pub fn customer_access(rows: &[CustomerRow], now: i64, policy: &Policy) -> Access {
+pub fn customer_access(rows: &[CustomerRow], now: i64, policy: &Policy) -> (Access, bool) {
     let objects = |kind| objects_of(rows, kind);
     let known = Known {
         deleted: rows
@@ -128,9 +134,10 @@ pub fn customer_access(rows: &[CustomerRow], now: i64, policy: &Policy) -> Acces
         invoices: &objects(Kind::Invoice),
         checkout_sessions: &objects(Kind::CheckoutSession),
         charges: &objects(Kind::Charge),
+        refunds: &objects(Kind::Refund),
         disputes: &objects(Kind::Dispute),
     };
-    access(known, now, policy)
+    (access(known, now, policy), ever_had(known))
 }
 
 /// The objects of a kind by id, without the deleted ones.
@@ -238,9 +245,8 @@ fn entitlements(rows: &[CustomerRow], mut features: BTreeSet<String>) -> BTreeSe
 
 fn open_disputes(disputes: &Map<String, Value>) -> Vec<&String> {
     let open = |dispute: &Value| {
-        dispute["status"]
-            .as_str()
-            .is_some_and(|status| OPEN_DISPUTES.contains(&status))
+        let status = dispute["status"].as_str();
+        status.is_some_and(|status| !DECIDED_DISPUTES.contains(&status))
     };
     disputes
         .iter()
@@ -286,150 +292,9 @@ fn plus(one: &Value, other: &Value) -> Value {
     }
 }
 
-/// What one currency adds up to, in minor units.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    paid_invoices: i64,
-    refunded: i64,
-    lost_disputes: i64,
-}
-
-impl Totals {
-    fn to_json(self) -> Value {
-        json!({
-            "paid_invoices_total": self.paid_invoices,
-            "refunded_total": self.refunded,
-            "lost_disputes_total": self.lost_disputes,
-        })
-    }
-}
-
-fn totals(
-    invoices: &Map<String, Value>,
-    charges: &Map<String, Value>,
-    refunds: &Map<String, Value>,
-    disputes: &Map<String, Value>,
-) -> BTreeMap<String, Totals> {
-    let mut totals = BTreeMap::<String, Totals>::new();
-    let currency = |object: &Value| object["currency"].as_str().unwrap_or("unknown").to_owned();
-    for invoice in invoices
-        .values()
-        .filter(|invoice| is(invoice, "status", "paid"))
-    {
-        totals.entry(currency(invoice)).or_default().paid_invoices +=
-            amount(invoice, "amount_paid");
-    }
-    for dispute in disputes
-        .values()
-        .filter(|dispute| is(dispute, "status", "lost"))
-    {
-        totals.entry(currency(dispute)).or_default().lost_disputes += amount(dispute, "amount");
-    }
-    for (of, refunds) in refunds_by_charge(charges, refunds) {
-        let charge = charges.get(&of);
-        let shown = charge.or_else(|| refunds.first().copied());
-        let currency = shown.map_or_else(|| "unknown".to_owned(), currency);
-        totals.entry(currency).or_default().refunded += refunded(charge, &refunds);
-    }
-    totals
-}
-
-fn amount(object: &Value, field: &str) -> i64 {
-    object[field].as_i64().unwrap_or(0)
-}
-
-/// The refunds of each charge, and the charges without any. A refund that names only its payment intent
-/// belongs to the charge of that intent; where the charge is not known, it stands for itself.
-fn refunds_by_charge<'a>(
-    charges: &'a Map<String, Value>,
-    refunds: &'a Map<String, Value>,
-) -> BTreeMap<String, Vec<&'a Value>> {
-    let mut by_charge: BTreeMap<String, Vec<&Value>> =
-        charges.keys().map(|id| (id.clone(), Vec::new())).collect();
-    for (id, refund) in refunds {
-        let charge = refund["charge"].as_str().or_else(|| {
-            let intent = refund["payment_intent"].as_str()?;
-            let mut of_intent = charges.iter().filter(|(_, charge)| {
-                is(charge, "payment_intent", intent) && !is(charge, "status", "failed")
-            });
-            of_intent.next().map(|(id, _)| id.as_str())
-        });
-        by_charge
-            .entry(charge.unwrap_or(id).to_owned())
-            .or_default()
-            .push(refund);
-    }
-    by_charge
-}
-
-/// What was given back of one charge. The charge's own figure may include refunds that failed later, and
-/// may be older or newer than the refunds that are known.
-fn refunded(charge: Option<&Value>, refunds: &[&Value]) -> i64 {
-    let undone =
-        |refund: &Value| is(refund, "status", "failed") || is(refund, "status", "canceled");
-    let sum = |kept: &dyn Fn(&Value) -> bool| -> i64 {
-        refunds
-            .iter()
-            .filter(|refund| kept(refund))
-            .map(|refund| amount(refund, "amount"))
-            .sum()
-    };
-    let amount_refunded = charge.map_or(0, |charge| amount(charge, "amount_refunded"));
-    if sum(&|_| true) >= amount_refunded {
-        sum(&|refund| !undone(refund))
-    } else {
-        (amount_refunded - sum(&undone)).max(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn charge(amount_refunded: i64) -> Map<String, Value> {
-        let charge = json!({"amount": 1000, "amount_refunded": amount_refunded, "currency": "usd",
-            "payment_intent": "pi_1", "status": "succeeded"});
-        Map::from_iter([("ch_1".to_owned(), charge)])
-    }
-
-    fn refunds(list: &[(i64, &str)]) -> Map<String, Value> {
-        let refund = |(i, (amount, status)): (usize, &(i64, &str))| {
-            let refund = json!({"amount": amount, "status": status, "currency": "usd",
-                "payment_intent": "pi_1"});
-            (format!("re_{i}"), refund)
-        };
-        list.iter().enumerate().map(refund).collect()
-    }
-
-    #[test]
-    fn refunds_are_counted_once_whichever_side_is_known() {
-        let none = Map::new();
-        let total = |charges: &Map<String, Value>, refunds: &Map<String, Value>| {
-            totals(&none, charges, refunds, &none)
-                .values()
-                .map(|t| t.refunded)
-                .sum::<i64>()
-        };
-        type Case<'a> = (i64, &'a [(i64, &'a str)], i64);
-        let table: [Case<'_>; 7] = [
-            (0, &[], 0),
-            (500, &[], 500),
-            (500, &[(500, "succeeded")], 500),
-            (0, &[(500, "pending")], 500),
-            (500, &[(500, "failed")], 0),
-            (700, &[(500, "failed")], 200),
-            (300, &[(300, "succeeded"), (300, "canceled")], 300),
-        ];
-        for (amount_refunded, list, wanted) in table {
-            let got = total(&charge(amount_refunded), &refunds(list));
-            assert_eq!(got, wanted, "{amount_refunded} with {list:?}");
-        }
-        assert_eq!(
-            total(&none, &refunds(&[(500, "succeeded")])),
-            500,
-            "the charge is not known"
-        );
-    }
 
     #[test]
     fn usage_is_added_up_by_metric_where_there_is_a_quantity() {

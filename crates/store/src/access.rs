@@ -22,9 +22,9 @@ const UNTIL: &str = "until";
 const SUBSCRIPTION: &str = "subscription";
 const CHANGED_AT: &str = "changed_at";
 
-/// The linked rows that access rests on lie between these two in the index: charges, checkout sessions, disputes and
-/// Bear Billing's invoices. Payments, refunds and records of usage, of which there can be thousands, lie beyond.
-const LINKED: (&str, &str) = ("charge#", "invoice$");
+/// The linked rows that access rests on lie between these pairs in the index: charges, checkout sessions, disputes and
+/// Bear Billing's invoices; and refunds. Payments and records of usage, of which there can be thousands, lie beside them.
+const LINKED: [(&str, &str); 2] = [("charge#", "invoice$"), ("refund#", "refund$")];
 
 /// A linked row as a change of it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +69,11 @@ impl Store {
     ) -> Result<CustomerView, StoreError> {
         const OPERATION: &str = "look at a customer";
         let pk = &partition.pk;
-        let range = SortKeys::Between(LINKED.0, LINKED.1);
-        let mut items = self.query(OPERATION, Some(BY_CUSTOMER), pk, range).await?;
+        let mut items = Vec::new();
+        for (first, last) in LINKED {
+            let range = SortKeys::Between(first, last);
+            items.extend(self.query(OPERATION, Some(BY_CUSTOMER), pk, range).await?);
+        }
         let mut index_is_behind = false;
         for row in linked {
             index_is_behind |= self.catch_up(OPERATION, pk, row, &mut items).await?;
@@ -216,19 +219,22 @@ mod tests {
     use crate::keys::object;
 
     #[test]
-    fn the_range_holds_the_linked_kinds_that_access_rests_on_and_no_other() {
+    fn the_ranges_hold_the_linked_kinds_that_access_rests_on_and_no_other() {
         for kind in Kind::ALL {
             let key = object(kind, "id_1");
-            let within = (LINKED.0..=LINKED.1).contains(&key.as_str());
+            let mut ranges = LINKED.iter();
+            let within = ranges.any(|(first, last)| (*first..=*last).contains(&key.as_str()));
             let wanted = match kind {
-                Kind::Charge | Kind::CheckoutSession | Kind::Dispute | Kind::Invoice => true,
+                Kind::Charge
+                | Kind::CheckoutSession
+                | Kind::Dispute
+                | Kind::Invoice
+                | Kind::Refund => true,
                 // These are owned by every source: they are never in the index.
                 Kind::CreditNote | Kind::Customer | Kind::EntitlementSummary => true,
-                Kind::InvoicePayment
-                | Kind::PaymentIntent
-                | Kind::Refund
-                | Kind::Subscription
-                | Kind::Usage => false,
+                Kind::InvoicePayment | Kind::PaymentIntent | Kind::Subscription | Kind::Usage => {
+                    false
+                }
             };
             assert_eq!(within, wanted, "{key}");
         }

@@ -124,7 +124,7 @@ fn row_change(item: &Item, before: &Item) -> ItemChange {
     };
     let rests_on_it = matches!(
         kind(CSK),
-        Some(Kind::Charge | Kind::CheckoutSession | Kind::Dispute | Kind::Invoice)
+        Some(Kind::Charge | Kind::CheckoutSession | Kind::Dispute | Kind::Invoice | Kind::Refund)
     );
     let mut customers: Vec<_> = partition(before, CPK).into_iter().collect();
     let Some(customer) = partition(item, CPK).filter(|_| rests_on_it) else {

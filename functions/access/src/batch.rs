@@ -216,7 +216,7 @@ fn told(
     now: &Noted,
 ) -> Option<Told> {
     let previous: Option<Access> = before.map(|before| before.access);
-    let change = change(previous.as_ref(), &now.access)?;
+    let change = change(previous.as_ref(), &now.access, true)?;
     Some(Told {
         place,
         change,

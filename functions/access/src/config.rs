@@ -5,8 +5,8 @@
 //! | `BILLING_TABLE` | the billing state | required |
 //! | `EVENT_BUS_NAME` | the EventBridge bus that access events are put on | required |
 //! | `GRACE_DAYS` | how long a customer whose payment is overdue keeps access, in days | 7 |
-//! | `PURCHASE_DAYS` | how long a one-off purchase gives access, in days; 0 for not at all | none: for ever |
-//! | `LOST_DISPUTE` | `ignore` or `deny`: whether a lost dispute denies access | `ignore` |
+//! | `PURCHASE_DAYS` | how long a one-off purchase gives access, in days from its payment, or `forever`; 0 for not at all | 0 |
+//! | `LOST_DISPUTE` | `ignore` or `deny`: whether a lost dispute denies what was begun before it | `ignore` |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
 //! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
 //!

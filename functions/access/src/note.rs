@@ -55,9 +55,9 @@ impl AccessFunction {
         for _ in 0..LOOKS_MAX {
             let view = self.store.view_customer(customer, linked).await?;
             let now = self.now();
-            let access = customer_access(&view.rows, now, &self.policy);
+            let (access, ever_had) = customer_access(&view.rows, now, &self.policy);
             let noted = view.noted.as_ref();
-            if change(noted.map(|noted| &noted.access), &access).is_some() {
+            if change(noted.map(|noted| &noted.access), &access, ever_had).is_some() {
                 let next = Noted {
                     customer: view.customer,
                     access,

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::subscription::CANCELED;
 use super::{Kind, NoSnapshot, Snapshot, Stage};
 use crate::event::Event;
 use crate::fields::{Extract, Fields};
@@ -87,8 +88,17 @@ fn subscription(subscription: Fields<'_>, event_type: &str) -> Map<String, Value
         .then_some(Value::Object(item))
         .into_iter()
         .collect();
+    let status = status(subscription, event_type);
+    // Told as cancelled while it is still something else: it ends with its period.
+    let ends = event_type == "subscription.cancelled" && status != Some(CANCELED);
+    let status = if ends && period_end.is_none() {
+        Some(CANCELED)
+    } else {
+        status
+    };
     Extract::default()
-        .put("status", status(subscription, event_type))
+        .put("status", status)
+        .put("cancel_at_period_end", ends.then_some(true))
         .put("items", Some(Value::from(items)))
         .put("billing_cycle", subscription.text(&["billing_cycle"]))
         .put("current_period_end", period_end)
@@ -156,13 +166,13 @@ fn is_kept(value: &Value, levels: usize) -> bool {
 /// that the event's type speaks of.
 fn status<'a>(object: Fields<'a>, event_type: &str) -> Option<&'a str> {
     let spoken_of = match event_type {
-        "subscription.cancelled" => Some("canceled"),
+        "subscription.cancelled" => Some(CANCELED),
         "invoice.created" | "invoice.payment_failed" => Some("open"),
         "invoice.paid" => Some("paid"),
         _ => None,
     };
     match object.text(&["status"]) {
-        Some("cancelled") => Some("canceled"),
+        Some("cancelled") => Some(CANCELED),
         said => said.or(spoken_of),
     }
 }
@@ -408,7 +418,8 @@ mod tests {
                 json!("canceled"),
             ),
             ("subscription.cancelled", json!(null), json!("canceled")),
-            ("subscription.cancelled", json!("active"), json!("active")),
+            // Without a period it ends at once.
+            ("subscription.cancelled", json!("active"), json!("canceled")),
             ("invoice.created", json!(null), json!("open")),
             ("invoice.created", json!("draft"), json!("draft")),
             ("invoice.payment_failed", json!(null), json!("open")),
@@ -422,6 +433,18 @@ mod tests {
                 "{event_type} {said}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_cancelled_while_it_is_active_ends_with_its_period() {
+        let data = json!({"id": "b_1", "organization_id": "org_1", "status": "active", "current_period_end": 60});
+        let read = extract("subscription.cancelled", &data);
+        assert_eq!(
+            (&read["status"], &read["cancel_at_period_end"]),
+            (&json!("active"), &json!(true))
+        );
+        let read = extract("subscription.updated", &data);
+        assert_eq!(read["cancel_at_period_end"], Value::Null);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) fn extract(charge: Fields<'_>) -> Map<String, Value> {
     Extract::default()
         .put("status", status(charge))
         .put("amount", charge.integer(&["amount"]))
+        .put("amount_captured", charge.integer(&["amount_captured"]))
         .put("amount_refunded", charge.integer(&["amount_refunded"]))
         .put("currency", charge.text(&["currency"]))
         .put("captured", charge.flag(&["captured"]))

@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::fields::{Extract, Fields};
 
+/// What leaves the row when the customer is deleted.
+pub(super) const PERSONAL: &[&str] = &["email", "metadata"];
+
 pub(super) fn extract(customer: Fields<'_>) -> Map<String, Value> {
     Extract::default()
         .put("email", customer.text(&["email"]))

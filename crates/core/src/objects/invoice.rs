@@ -52,7 +52,8 @@ fn subscription(invoice: Fields<'_>) -> Option<&str> {
         .or_else(|| invoice.id(&["subscription"]))
 }
 
-/// Before 2018-11-08 there was no status, only flags.
+/// Before 2018-11-08 there was no status, only flags. A closed invoice is open: what was `closed` is `auto_advance=false`
+/// since (<https://docs.stripe.com/changelog/2018-11-08/invoices-specify-auto-advance-field>).
 fn status(invoice: Fields<'_>) -> Option<&str> {
     let flag = |name: &str| invoice.flag(&[name]) == Some(true);
     invoice.text(&["status"]).or_else(|| {
@@ -60,7 +61,6 @@ fn status(invoice: Fields<'_>) -> Option<&str> {
         Some(match () {
             () if flag("paid") => "paid",
             () if flag("forgiven") => "uncollectible",
-            () if flag("closed") => "void",
             () => "open",
         })
     })

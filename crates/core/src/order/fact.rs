@@ -50,16 +50,16 @@ pub(super) struct State {
 
 /// What one event tells about the order of its second: the state after it, and the state before if it knows.
 ///
-/// The order of facts is total and begins with what a row falls back on when it cannot know more: a final state, a newer
-/// API version, a deletion, a higher rank, and then the state's hash. Of two facts of one event the greater counts, and so
+/// The order of facts is total and begins with what a row falls back on when it cannot know more: a final state, a deletion,
+/// a newer API version, a higher rank, and then the state's hash. Of two facts of one event the greater counts, and so
 /// does the greatest fact of a second with too many events. One order for both is what keeps an overflown second a function
 /// of the set of its events. A final state comes before a newer version, because the facts of final states are also
 /// collected alone, when their second is no longer the newest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fact {
     pub(super) is_final: bool,
-    version: u32,
     pub(super) life: Life,
+    version: u32,
     pub(super) rank: u64,
     pub(super) after: State,
     pub(super) event: String,

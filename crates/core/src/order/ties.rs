@@ -1,6 +1,6 @@
 //! What a row keeps of one second: the facts of its events, as one short text.
 
-use super::fact::Fact;
+use super::fact::{Fact, Life};
 use super::path::{self, Last};
 use super::state::{Malformed, StateHash};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -165,6 +165,12 @@ impl Ties {
     /// Whether the object was read from Stripe after the second.
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Read(_))
+    }
+
+    /// Whether the object was deleted in it. Of all facts deletions are the greatest, so none is lost in an overflow.
+    pub(super) fn has_deletion(&self) -> bool {
+        let finals = self.facts(true).as_slice();
+        finals.iter().any(|fact| fact.life == Life::End)
     }
 
     /// Whether a final state is among what is known.
