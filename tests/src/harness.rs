@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -145,6 +145,7 @@ pub fn consumer(store: Store, log: Log) -> Consumer {
         log,
         metrics: Metrics::none(),
         warm: AtomicBool::new(true),
+        asked_for_open_ms: AtomicI64::new(0),
     }
 }
 

@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use billhook_aws::AwsEnvironment;
 use billhook_aws::secret::Secret;
+use billhook_core::metrics::Metrics;
+use billhook_core::scope::Mode;
 use billhook_stripe::{ApiKey, StripeApi, parse_key};
-use billhook_tests::harness::deliver_messages;
-use billhook_tests::harness::{Ground, Lines, NOW, consumer, deliver, platform, record, state};
+use billhook_tests::harness::{Ground, Lines, NOW, consumer, deliver, platform, state};
 use billhook_tests::secrets_endpoint::SecretsEndpoint;
 use consumer::Consumer;
 use consumer::record::DeliveryOutcome;
@@ -68,7 +69,7 @@ async fn answer(
 async fn stripe(answers: &[(u16, Value)]) -> (StripeApi, Stripe) {
     let (url, stripe) = stripe_at(answers).await;
     let key = ApiKey::Plain("sk_test_1".to_owned());
-    (StripeApi::new(&url, key), stripe)
+    (StripeApi::new(&url, key, Mode::Test), stripe)
 }
 
 /// The same, by its URL alone.
@@ -186,53 +187,175 @@ async fn a_look_that_was_overtaken_is_not_written() {
     assert_eq!(shown(&ground).await, (json!("canceled"), false));
 }
 
+/// The error that Stripe answers if there is no such object, or the key cannot see it.
+fn missing() -> Value {
+    json!({"error": {"type": "invalid_request_error", "code": "resource_missing", "param": "id"}})
+}
+
 #[tokio::test]
-async fn an_object_that_is_gone_becomes_a_tombstone() {
+async fn what_stripe_calls_deleted_becomes_a_tombstone() {
     let ground = Ground::embedded().await;
-    let (consumer, _) = with_stripe(&ground, &[(404, json!({"error": {}}))]).await;
+    let deleted = json!({"id": "sub_1", "object": "subscription", "deleted": true});
+    let (consumer, _) = with_stripe(&ground, &[(200, deleted)]).await;
     for event in circle() {
         deliver(&consumer, &event).await;
     }
     assert_eq!(shown(&ground).await.0, Value::Null);
 }
 
+/// A key of another mode or account, a proxy, a permission that is missing: none of them says that the object is gone.
 #[tokio::test]
-async fn where_stripe_does_not_answer_the_message_comes_again_and_is_never_parked() {
-    let ground = Ground::embedded().await;
-    let down = (500, json!({"error": {"type": "api_error"}}));
-    let (consumer, _) = with_stripe(&ground, &[down.clone(), down]).await;
-    let [first, second] = circle();
-    deliver(&consumer, &first).await;
-    let delivery = deliver(&consumer, &second).await;
-    assert_eq!(delivery.outcome, DeliveryOutcome::Retry);
-    assert!(
-        delivery
-            .reason
-            .as_deref()
-            .is_some_and(|why| why.contains("500")),
-        "{delivery:?}"
-    );
-    let last = record(&second, consumer.max_receive_count);
-    let delivery = deliver_messages(&consumer, vec![last]).await.remove(0);
-    assert_ne!(
-        delivery.outcome,
-        DeliveryOutcome::Parked,
-        "its content is in the row"
-    );
-    assert!(delivery.needs_refetch && shown(&ground).await.1);
+async fn a_look_that_fails_leaves_the_row_as_it_is_and_marked() {
+    let table = [
+        (404, missing(), "not_found"),
+        (404, json!({"error": {}}), "not_found"),
+        (404, json!("<html>"), "not_found"),
+        (
+            401,
+            json!({"error": {"type": "invalid_request_error"}}),
+            "unauthorized",
+        ),
+        (
+            403,
+            json!({"error": {"code": "more_permissions_required"}}),
+            "forbidden",
+        ),
+        (
+            429,
+            json!({"error": {"code": "rate_limit"}}),
+            "rate_limited",
+        ),
+        (
+            500,
+            json!({"error": {"type": "api_error"}}),
+            "stripe_failed",
+        ),
+        (200, json!({"id": "sub_2"}), "unreadable"),
+        (
+            200,
+            json!({"id": "sub_1", "livemode": true}),
+            "key_of_other_mode",
+        ),
+    ];
+    for (status, body, reason) in table {
+        let ground = Ground::embedded().await;
+        let answer = (status, body.clone());
+        let (consumer, _) = with_stripe(&ground, &[answer.clone(), answer]).await;
+        let [first, second] = circle();
+        deliver(&consumer, &first).await;
+        let delivery = deliver(&consumer, &second).await;
+        assert_eq!(
+            delivery.outcome,
+            DeliveryOutcome::Applied,
+            "{status} {body}"
+        );
+        assert_eq!(delivery.refetch_failed, Some(reason), "{status} {body}");
+        let (shown, marked) = shown(&ground).await;
+        assert!(shown != Value::Null && marked, "{status} {body}");
+    }
 }
 
 #[tokio::test]
-async fn a_second_that_is_not_over_is_not_settled_yet() {
+async fn a_key_of_the_other_mode_is_as_good_as_none_and_spoken_of_once() {
     let ground = Ground::embedded().await;
-    let (consumer, script) = with_stripe(&ground, &[]).await;
+    let lines = Lines::default();
+    let mut consumer = consumer(ground.store.clone(), lines.log());
+    let (url, script) = stripe_at(&[]).await;
+    let key = ApiKey::Plain("rk_live_1".to_owned());
+    consumer.stripe = Some(StripeApi::new(&url, key, Mode::Test));
+    for event in circle().iter().chain(&circle()) {
+        let delivery = deliver(&consumer, event).await;
+        assert_ne!(delivery.outcome, DeliveryOutcome::Retry);
+    }
+    assert!(shown(&ground).await.1);
+    assert!(script.lock().unwrap().asked.is_empty(), "nobody was asked");
+    let spoken_of = lines
+        .all()
+        .join("\n")
+        .matches("the API key is for the other mode: ")
+        .count();
+    assert_eq!(spoken_of, 1);
+}
+
+fn invoice(status: &str) -> Value {
+    json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "status": status, "amount_due": 5})
+}
+
+/// Drafts can be deleted; and an event that comes after such a look counts.
+#[tokio::test]
+async fn a_draft_that_is_not_there_is_gone_until_an_event_says_otherwise() {
+    let ground = Ground::embedded().await;
+    let (consumer, _) = with_stripe(&ground, &[(404, missing())]).await;
+    let update = |event: &str, due: i64, before: i64| {
+        let mut draft = invoice("draft");
+        draft["amount_due"] = due.into();
+        let event = json!({"id": event, "object": "event", "type": "invoice.updated", "created": THEN, "livemode": false,
+            "data": {"object": draft, "previous_attributes": {"amount_due": before}}});
+        event.to_string().into_bytes()
+    };
+    deliver(&consumer, &update("evt_1", 6, 5)).await;
+    let delivery = deliver(&consumer, &update("evt_2", 5, 6)).await;
+    assert!(!delivery.needs_refetch, "{delivery:?}");
+    let invoices = async || state(&ground.store, &platform(), "cus_1").await["invoices"].clone();
+    assert_eq!(invoices().await, json!({}));
+    let paid = json!({"id": "evt_3", "object": "event", "type": "invoice.paid", "created": NOW, "livemode": false,
+        "data": {"object": invoice("paid")}});
+    deliver(&consumer, paid.to_string().as_bytes()).await;
+    assert_eq!(invoices().await["in_1"]["status"], "paid");
+}
+
+#[tokio::test]
+async fn a_second_that_is_not_over_is_settled_later() {
+    let ground = Ground::embedded().await;
+    let (mut consumer, script) = with_stripe(&ground, &[(200, subscription("past_due"))]).await;
     deliver(&consumer, &update("evt_1", NOW, "active", "past_due")).await;
     let delivery = deliver(&consumer, &update("evt_2", NOW, "past_due", "active")).await;
-    assert_eq!(delivery.outcome, DeliveryOutcome::Retry);
+    assert_eq!(
+        delivery.outcome,
+        DeliveryOutcome::Applied,
+        "no record waits for it"
+    );
+    assert!(delivery.needs_refetch && delivery.refetch_failed.is_none());
+    consumer.look_at_open_rows().await;
     assert!(
         script.lock().unwrap().asked.is_empty(),
         "it would show a later state"
     );
+    assert!(shown(&ground).await.1);
+
+    // A minute later nothing more has come.
+    consumer.clock = Arc::new(|| (NOW + 61) * 1000);
+    consumer.look_at_open_rows().await;
+    assert_eq!(shown(&ground).await, (json!("past_due"), false));
+    consumer.clock = Arc::new(|| (NOW + 200) * 1000);
+    consumer.look_at_open_rows().await;
+    assert_eq!(
+        script.lock().unwrap().asked.len(),
+        1,
+        "it is not open any more"
+    );
+}
+
+/// Without a key the open rows are counted, once a minute.
+#[tokio::test]
+async fn rows_that_stay_open_are_counted_once_a_minute() {
+    let ground = Ground::embedded().await;
+    let counted = Lines::default();
+    let mut consumer = consumer(ground.store.clone(), Lines::default().log());
+    consumer.metrics = Metrics::new(Some("stack".to_owned()), counted.writer());
+    for event in circle() {
+        deliver(&consumer, &event).await;
+    }
+    for second in [0, 30, 59, 60, 61, 121] {
+        consumer.clock = Arc::new(move || (NOW + second) * 1000);
+        consumer.look_at_open_rows().await;
+    }
+    let said = counted.all().join("\n");
+    assert_eq!(said.matches("\"NeedsRefetch\":1").count(), 3, "{said}");
+    deliver(&consumer, &update("evt_3", NOW, "active", "past_due")).await;
+    consumer.clock = Arc::new(|| (NOW + 500) * 1000);
+    consumer.look_at_open_rows().await;
+    assert_eq!(counted.all().join("\n"), said, "none is open any more");
 }
 
 #[tokio::test]
@@ -277,19 +400,20 @@ async fn a_key_in_secrets_manager_is_read_when_it_is_needed_and_again_once_it_is
     );
     let (url, script) = stripe_at(&[(200, subscription("past_due"))]).await;
     let mut consumer = consumer(ground.store.clone(), Lines::default().log());
-    consumer.stripe = Some(StripeApi::new(&url, ApiKey::Managed(Arc::new(secret))));
+    let key = ApiKey::Managed(Arc::new(secret));
+    consumer.stripe = Some(StripeApi::new(&url, key, Mode::Test));
     let [first, second] = circle();
     deliver(&consumer, &first).await;
     assert_eq!(manager.requests(), 0, "nothing was open yet");
     let delivery = deliver(&consumer, &second).await;
-    assert_eq!(delivery.outcome, DeliveryOutcome::Retry);
+    assert_eq!(delivery.refetch_failed, Some("unauthorized"));
     assert_eq!(manager.requests(), 1, "read just now, so not again");
 
     // Rolled in Stripe and told to Secrets Manager; half a minute later the refused key is read again.
     manager.put(ARN, "sk_test_1");
     now_ms.fetch_add(30_000, Ordering::SeqCst);
     let delivery = deliver(&consumer, &second).await;
-    assert_eq!(delivery.outcome, DeliveryOutcome::Applied, "{delivery:?}");
+    assert!(!delivery.needs_refetch, "{delivery:?}");
     assert_eq!(shown(&ground).await, ("past_due".into(), false));
     assert_eq!(manager.requests(), 2);
     assert_eq!(script.lock().expect("no answer panicked").refused, 3);

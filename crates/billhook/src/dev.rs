@@ -10,6 +10,7 @@ use billhook_core::log::{Line, Log, causes};
 use billhook_core::scope::{Mode, Source};
 use billhook_embedded::server;
 use billhook_embedded::stack::{Options, Stack};
+use billhook_stripe::mode_of_key;
 use consumer::config::stripe_api;
 use tokio::net::TcpListener;
 use webhook::config::secrets_variables;
@@ -18,9 +19,30 @@ use webhook::secrets::Secrets;
 use crate::args::DevArgs;
 use crate::{Failure, print, warn};
 
+/// The exit status of what is refused for safety.
+const REFUSED: u8 = 3;
+
 pub(crate) async fn run(args: DevArgs) -> Result<ExitCode, Failure> {
     let (options, secret) = options(&args)?;
     let mode = options.mode;
+    let key = env::var("STRIPE_API_KEY")
+        .ok()
+        .filter(|key| !key.is_empty());
+    if let Some(key) = key.map(|key| mode_of_key(&key)) {
+        match key {
+            Some(of_key) if of_key != mode => {
+                let (of_key, mode) = (of_key.name(), mode.name());
+                warn(&format!(
+                    "STRIPE_API_KEY is a {of_key} key, and this is {mode} mode: use a {mode} key, or set STRIPE_MODE={of_key}"
+                ));
+                return Ok(ExitCode::from(REFUSED));
+            }
+            Some(_) => {}
+            None => warn(
+                "STRIPE_API_KEY begins with none of sk_test_, rk_test_, sk_live_, rk_live_; it is used all the same",
+            ),
+        }
+    }
     let stack = Stack::start(options)
         .await
         .map_err(|error| causes(&error))?;
@@ -62,14 +84,15 @@ fn options(args: &DevArgs) -> Result<(Options, String), Failure> {
     };
     let bearbilling = listed(Source::BearBilling);
     let policy = variables.policy();
+    let mode = variables.mode();
     let options = Options {
         folder: args.data.clone(),
         secrets: Secrets::fixed(Some(&stripe), bearbilling.as_deref()),
         tolerance_secs: variables.tolerance_secs(),
-        mode: variables.mode(),
+        mode,
         event_retention_days: variables.event_retention_days(),
         policy,
-        stripe: stripe_api(&mut variables, None),
+        stripe: stripe_api(&mut variables, None, mode),
         clock: Arc::new(unix_ms),
         log: Log::new(variables.log_level(), |line: &Line| warn(&line.to_string())),
     };

@@ -216,9 +216,10 @@ pub fn ever_had(known: Known<'_>) -> bool {
         "incomplete" | "incomplete_expired" => false,
         "canceled" => {
             let own = known.invoices.values().filter(|i| belongs_to(i, id));
+            // Where that is not known, it may have: a revocation is rather told once too often than never.
             let lasted = seconds(subscription, "ended_at")
                 .zip(seconds(subscription, "created"))
-                .is_some_and(|(end, start)| end.saturating_sub(start) > INCOMPLETE_FOR_AT_MOST);
+                .is_none_or(|(end, start)| end.saturating_sub(start) > INCOMPLETE_FOR_AT_MOST);
             lasted
                 || seconds(subscription, "trial_end").is_some()
                 || own.filter(|i| text(i, "status") == "paid").count() > 0

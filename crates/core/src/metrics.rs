@@ -54,8 +54,10 @@ pub const RETRY: Metric = Metric::count("Retry");
 pub const STRIPE_EVENTS: Metric = Metric::count("StripeEvents");
 /// Consumer: events of the other mode, which were ignored.
 pub const OTHER_MODE: Metric = Metric::count("OtherMode");
-/// Consumer: events that left a row whose state only a look at the object can tell.
+/// Consumer: rows whose state only a look at the object can tell, a minute after their events.
 pub const NEEDS_REFETCH: Metric = Metric::count("NeedsRefetch");
+/// Consumer: looks at an object that failed; also by [`REASON`].
+pub const REFETCH_FAILED: Metric = Metric::count("RefetchFailed");
 /// Consumer: from an event's creation at its source until it was applied.
 pub const LAG_SECS: Metric = Metric::seconds("LagSecs");
 /// Access: customers who were announced to have access now.
@@ -65,8 +67,11 @@ pub const ACCESS_REVOKED: Metric = Metric::count("AccessRevoked");
 /// Access: customers whose access was announced to rest on something else now.
 pub const ACCESS_CHANGED: Metric = Metric::count("AccessChanged");
 
-/// The dimension of [`REFUSED`] that says why.
+/// The dimension of some metrics that says why.
 pub const REASON: &str = "Reason";
+
+/// The metrics that are counted by [`REASON`] as well.
+const BY_REASON: [Metric; 2] = [REFUSED, REFETCH_FAILED];
 
 /// The dimension of every metric: the stack.
 const STACK: &str = "Stack";
@@ -107,19 +112,19 @@ impl Measured {
         }
     }
 
-    /// Counts a delivery that was refused for this reason, one of a fixed set.
-    pub fn refused(&mut self, reason: &'static str) {
-        self.count(REFUSED);
+    /// Counts one more for this reason, one of a fixed set. A line has one reason.
+    pub fn count_for(&mut self, metric: Metric, reason: &'static str) {
+        self.count(metric);
         self.reason = Some(reason);
     }
 
-    /// Notes a measured value, in whole seconds.
-    pub fn measure(&mut self, metric: Metric, seconds: i64) {
+    /// Notes a measured value, in the metric's unit.
+    pub fn measure(&mut self, metric: Metric, value: i64) {
         match self.values.iter_mut().find(|(known, _)| *known == metric) {
-            Some((_, values)) if values.len() < VALUES_MAX => values.push(seconds),
+            Some((_, values)) if values.len() < VALUES_MAX => values.push(value),
             // A percentile of the first hundred is one of all.
             Some(_) => {}
-            None => self.values.push((metric, vec![seconds])),
+            None => self.values.push((metric, vec![value])),
         }
     }
 }
@@ -171,7 +176,7 @@ fn line(measured: &Measured, stack: &str, now_ms: i64) -> String {
         .values
         .iter()
         .map(|(metric, _)| metric)
-        .partition(|metric| **metric == REFUSED && measured.reason.is_some());
+        .partition(|metric| BY_REASON.contains(metric) && measured.reason.is_some());
     let directives = [
         directive(&plain, json!([[STACK]])),
         directive(&by_reason, json!([[STACK], [STACK, REASON]])),
@@ -250,7 +255,7 @@ mod tests {
     #[test]
     fn a_refusal_is_counted_in_all_and_by_its_reason() {
         let mut measured = Measured::default();
-        measured.refused("signature_mismatch");
+        measured.count_for(REFUSED, "signature_mismatch");
         measured.count(SECRET_REFRESH_FAILURES);
         let lines = written(Some("s"), &measured);
         let directives = &lines[0]["_aws"]["CloudWatchMetrics"];

@@ -346,21 +346,30 @@ pub fn kept(
 }
 
 /// Makes of an object's last state the one after its deletion: of a subscription its canceled state, which can still
-/// change, and of anything else a tombstone. That of a customer keeps nothing personal.
+/// change, and of anything else a tombstone.
 pub fn end(kind: Kind, shown: &mut Shown) {
-    let (name, value) = match kind {
-        Kind::Subscription if shown.is_final => return,
-        Kind::Subscription => ("status", Value::from(subscription::CANCELED)),
-        _ => (DELETED, Value::Bool(true)),
-    };
-    shown.deleted = kind != Kind::Subscription;
+    if kind == Kind::Subscription {
+        if !shown.is_final {
+            shown.kept.extract["status"] = subscription::CANCELED.into();
+        }
+        shown.is_final = true;
+        return;
+    }
+    shown.kept = tombstone(kind, std::mem::take(&mut shown.kept));
+    shown.deleted = true;
     shown.is_final = true;
-    if let Some(extract) = shown.kept.extract.as_object_mut() {
+}
+
+/// What is kept of an object after its deletion: of a customer nothing personal.
+#[must_use]
+pub fn tombstone(kind: Kind, mut kept: Kept) -> Kept {
+    if let Some(extract) = kept.extract.as_object_mut() {
         if kind == Kind::Customer {
             extract.retain(|name, _| !customer::PERSONAL.contains(&name.as_str()));
         }
-        extract.insert(name.to_owned(), value);
+        extract.insert(DELETED.to_owned(), Value::Bool(true));
     }
+    kept
 }
 
 /// What an event of this type that shows this state tells to have happened for a first time, if it is the first that

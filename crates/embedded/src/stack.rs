@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -163,6 +163,7 @@ impl Stack {
             log: options.log,
             metrics: Metrics::none(),
             warm: AtomicBool::new(false),
+            asked_for_open_ms: AtomicI64::new(0),
         };
         Ok(Self {
             webhook,
@@ -183,6 +184,7 @@ impl Stack {
             workers.spawn(async move {
                 loop {
                     stack.work_once(WAIT).await;
+                    stack.consumer.look_at_open_rows().await;
                 }
             });
         }

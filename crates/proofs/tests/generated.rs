@@ -682,6 +682,8 @@ fn oracle(stripe: &Stripe) -> BTreeMap<String, Value> {
         let snapshot = read(kind, &last["object"]).expect("an object that can be read");
         let mut extract = snapshot.extract;
         if event_type == "customer.deleted" {
+            // A deleted customer keeps nothing personal.
+            extract.retain(|name, _| !["email", "metadata"].contains(&name.as_str()));
             extract.insert(DELETED.into(), json!(true));
         }
         let told_last = stripe

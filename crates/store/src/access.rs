@@ -33,7 +33,7 @@ pub struct LinkedRow {
     pub pk: String,
     /// Its sort key in the index.
     pub csk: String,
-    /// The partition of its customer.
+    /// The partition of its customer; empty if it has none.
     pub cpk: String,
     /// Its `rev`.
     pub rev: u64,

@@ -18,7 +18,13 @@
 //! | index | on | keys | holds |
 //! |---|---|---|---|
 //! | `by_customer` | billing | `cpk` = `scope#customer#<customer>`, `csk` = `<kind>#<id>` | linked objects whose customer is known |
+//! | `open` | billing | `open` = `<source>#<mode>`, `at` = the row's second | rows that need a refetch, keys only |
+//! | `found_by` | billing | `fpk` = a name, `pk` | reserved: what a name leads to, keys only |
+//! | `ends` | billing | `ends` = `<mode>#<shard>`, `ends_at` = Unix seconds | reserved: access that ends by the clock, keys only |
+//! | `timeline` | events | `cpk` = `scope#customer#<customer>`, `ctime` = `<created>#<event id>` | reserved: the events of a customer |
 //! | `parked` | events | `parked` = `<source>#<mode>`, `received` = Unix milliseconds | parked events only |
+//!
+//! The reserved ones are there because CloudFormation adds one index to a table in one update. Nothing writes their keys yet.
 //!
 //! So a customer's subscriptions are one Query with `pk` = the customer's partition and `sk` starting with
 //! `subscription#`, strongly consistent. The ledger's key comes from the event alone: a redelivery, a resend
@@ -41,6 +47,20 @@ pub const BY_CUSTOMER: &str = "by_customer";
 pub const CPK: &str = "cpk";
 /// The sort key of [`BY_CUSTOMER`].
 pub const CSK: &str = "csk";
+/// The index on billing that finds rows that need a refetch, and its partition key.
+pub const OPEN: &str = "open";
+/// The index on billing that will find what a name leads to.
+pub const FOUND_BY: &str = "found_by";
+/// The partition key of [`FOUND_BY`].
+pub const FPK: &str = "fpk";
+/// The index on billing that will find access that ends by the clock, and its partition key.
+pub const ENDS: &str = "ends";
+/// The sort key of [`ENDS`], in Unix seconds.
+pub const ENDS_AT: &str = "ends_at";
+/// The index on events that will find those of a customer.
+pub const TIMELINE: &str = "timeline";
+/// The sort key of [`TIMELINE`].
+pub const CTIME: &str = "ctime";
 /// The index on events that finds parked ones, and its partition key.
 pub const PARKED: &str = "parked";
 /// The sort key of [`PARKED`]: when the delivery was received, in Unix milliseconds.
@@ -48,6 +68,8 @@ pub const RECEIVED: &str = "received";
 
 /// The sort key of a linked object's row.
 pub(crate) const ROW: &str = "row";
+/// What stands in the place of a kind in the partition of an account's objects.
+const ACCOUNT: &str = "account";
 /// The sort key of the note that says whose an owned object is.
 const OWNER: &str = "owner";
 /// What the sort keys of waiting children start with.
@@ -78,7 +100,7 @@ pub fn customer_partition(scope: &Scope, customer: &str) -> String {
 /// The partition of owned objects that name an account (`acct_…`) and no customer.
 #[must_use]
 pub fn account_partition(scope: &Scope, account: &str) -> String {
-    format!("{}#account#{}", scope.key(), token(account))
+    format!("{}#{ACCOUNT}#{}", scope.key(), token(account))
 }
 
 /// A customer as the key of their partition names them.
@@ -96,18 +118,7 @@ impl CustomerPartition {
     /// Takes a partition key apart; none where it is not a customer's.
     #[must_use]
     pub fn read(pk: &str) -> Option<Self> {
-        let [source, mode, account, kind, customer] = pk.split('#').collect::<Vec<_>>()[..] else {
-            return None;
-        };
-        let scope = Scope {
-            source: Source::from_name(source)?,
-            mode: Mode::from_name(mode)?,
-            account: match account {
-                "-" => None,
-                "~-" => Some("-".to_owned()),
-                account => Some(account.to_owned()),
-            },
-        };
+        let (scope, [kind, customer]) = read_scope(pk)?;
         (kind == Kind::Customer.name()).then(|| Self {
             pk: pk.to_owned(),
             scope,
@@ -181,6 +192,59 @@ pub fn parked_partition(source: Source, mode: Mode) -> String {
     format!("{source}#{}", mode.name())
 }
 
+/// Where the index on open rows keeps those of a source and mode, of all accounts together.
+#[must_use]
+pub fn open_partition(source: Source, mode: Mode) -> String {
+    parked_partition(source, mode)
+}
+
+/// What a row's key is the key of; none if it is no row's, or if an id in it is not plain, so that its key holds a hash.
+#[must_use]
+pub fn read_row(key: &Key) -> Option<RowKey> {
+    let (scope, rest) = read_scope(&key.pk)?;
+    let [kind, id] = rest;
+    let read = match Kind::from_name(kind) {
+        Some(Kind::Customer) => {
+            let (owned, owned_id) = key.sk.split_once('#')?;
+            let owner = Some(Owner::Customer(id.to_owned()));
+            (Kind::from_name(owned)?, owned_id, owner)
+        }
+        Some(kind) if key.sk == ROW => (kind, id, None),
+        Some(_) => return None,
+        None if kind == ACCOUNT => {
+            let (owned, owned_id) = key.sk.split_once('#')?;
+            let owner = Some(Owner::Account(id.to_owned()));
+            (Kind::from_name(owned)?, owned_id, owner)
+        }
+        None => return None,
+    };
+    let (kind, id, owner) = read;
+    let found = RowKey {
+        scope,
+        kind,
+        id: id.to_owned(),
+        owner,
+    };
+    (row(&found) == *key).then_some(found)
+}
+
+/// The scope that a partition key of an object's starts with, and the two parts that follow.
+fn read_scope(pk: &str) -> Option<(Scope, [&str; 2])> {
+    let [source, mode, account, kind, id] = pk.split('#').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let scope = Scope {
+        source: Source::from_name(source)?,
+        mode: Mode::from_name(mode)?,
+        account: match account {
+            "-" => None,
+            "~-" => Some("-".to_owned()),
+            account => Some(account.to_owned()),
+        },
+    };
+    Some((scope, [kind, id]))
+}
+
 /// The object's part of a key: `<kind>#<id>`.
 pub(crate) fn object(kind: Kind, id: &str) -> String {
     format!("{}#{}", kind.name(), token(id))
@@ -214,6 +278,34 @@ mod tests {
             mode: Mode::Test,
             account,
         }
+    }
+
+    #[test]
+    fn a_rows_key_can_be_read_unless_it_holds_a_hash() {
+        let key = |kind, id: &str, owner: Option<Owner>| RowKey {
+            scope: scope(Some("acct_1")),
+            kind,
+            id: id.to_owned(),
+            owner,
+        };
+        let customer = |id: &str| Some(Owner::Customer(id.to_owned()));
+        let account = Some(Owner::Account("acct_2".to_owned()));
+        for key in [
+            key(Kind::Invoice, "in_1", customer("cus_1")),
+            key(Kind::Customer, "cus_1", customer("cus_1")),
+            key(Kind::Invoice, "in_1", account),
+            key(Kind::Charge, "ch_1", None),
+        ] {
+            assert_eq!(read_row(&row(&key)), Some(key));
+        }
+        for key in [
+            key(Kind::Charge, "an id", None),
+            key(Kind::Invoice, "in_1", customer("a b")),
+        ] {
+            assert_eq!(read_row(&row(&key)), None, "{key:?}");
+        }
+        let charge = key(Kind::Charge, "ch_1", None);
+        assert_eq!(read_row(&child(&charge, &charge)), None, "a note is no row");
     }
 
     #[test]

@@ -10,14 +10,14 @@ use billhook_core::decide::{Guard, Write};
 use billhook_core::objects::Kind;
 use billhook_core::order::{self, Base, First, Kept, LastFinal, States, Ties};
 use billhook_core::row::{FORMAT, RowKey, StoredRow};
-use billhook_core::scope::Scope;
+use billhook_core::scope::{Mode, Scope, Source};
 use billhook_core::state::{self, CustomerRow};
 use serde_json::Value;
 
 use crate::Store;
 use crate::attributes::{self, Item, number, text};
 use crate::error::{StoreError, check_format};
-use crate::keys::{self, BY_CUSTOMER, CHILD, CPK, CSK, PK, SK};
+use crate::keys::{self, BY_CUSTOMER, CHILD, CPK, CSK, OPEN, PK, SK};
 use crate::update::Update;
 
 /// The attributes of a row, beside its keys.
@@ -31,6 +31,7 @@ use crate::update::Update;
 /// | `ties` | what is known of that second ([`billhook_core::order`]) |
 /// | `others` | the states that the row keeps beside the one it shows, if there are any: a text for the order alone |
 /// | `needs_refetch` | true if only a look at the object itself can tell its state |
+/// | `open` | then the partition of the index on such rows as well |
 /// | `base_at`, `base_ties` | the newest second before, and what is known of it |
 /// | `floor` | the newest second that ends what was final before it |
 /// | `final_at` | the second of the newest final state that the row keeps, while it keeps one |
@@ -296,6 +297,45 @@ impl Store {
         Ok(state::customer_state(scope, customer, &rows, now, policy))
     }
 
+    /// The oldest rows of a source and mode, at most so many, that need a refetch and whose second is before `before` (Unix
+    /// seconds); none in place of one whose key does not tell what it is of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store did not answer.
+    pub async fn open_rows(
+        &self,
+        source: Source,
+        mode: Mode,
+        before: i64,
+        count_max: usize,
+    ) -> Result<Vec<Option<RowKey>>, StoreError> {
+        const OPERATION: &str = "find open rows";
+        let partition = keys::open_partition(source, mode);
+        let request = self
+            .client
+            .query()
+            .table_name(&self.tables.billing)
+            .index_name(OPEN)
+            .key_condition_expression("#open = :open AND #at < :before")
+            .expression_attribute_names("#open", OPEN)
+            .expression_attribute_names("#at", names::AT)
+            .expression_attribute_values(":open", AttributeValue::S(partition))
+            .expression_attribute_values(":before", number_value(before))
+            .limit(i32::try_from(count_max).unwrap_or(i32::MAX))
+            .set_return_consumed_capacity(self.capacity());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| StoreError::new(OPERATION, &error))?;
+        self.count_read(answer.consumed_capacity());
+        let key = |item: &Item| {
+            keys::read_row(&keys::Key {
+                pk: text(item, PK)?,
+                sk: text(item, SK)?,
+            })
+        };
+        Ok(answer.items().iter().map(key).collect())
+    }
+
     async fn get(
         &self,
         operation: &'static str,
@@ -434,6 +474,9 @@ fn row_write(
     update.set(names::TIES, AttributeValue::S(row.ties.to_string()));
     let needs_refetch = write.needs_refetch.then_some(AttributeValue::Bool(true));
     update.set_or_remove(names::NEEDS_REFETCH, needs_refetch);
+    let open = keys::open_partition(key.scope.source, key.scope.mode);
+    let open = write.needs_refetch.then_some(AttributeValue::S(open));
+    update.set_or_remove(OPEN, open);
     raise_rev(&mut update);
     if key.owner.is_none() {
         let named = shown.customer.as_deref();

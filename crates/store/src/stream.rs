@@ -6,6 +6,7 @@
 
 use billhook_core::announce::Noted;
 use billhook_core::objects::Kind;
+use billhook_core::order::First;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -85,7 +86,9 @@ impl StreamRecord {
         }
         let data = |image: Option<&Image>| image?.get(names::DATA).cloned();
         let before = old.map(from_image).unwrap_or_default();
-        if data(old) == data(Some(new)) && text(&before, CPK) == text(&item, CPK) {
+        let firsts = |item: &Item| First::ALL.map(|first| number::<i64>(item, first.name()));
+        let is_alike = data(old) == data(Some(new)) && firsts(&before) == firsts(&item);
+        if is_alike && text(&before, CPK) == text(&item, CPK) {
             // Only what is known of its order has changed.
             return Ok(ItemChange::Nothing);
         }
@@ -117,22 +120,25 @@ fn row_change(item: &Item, before: &Item) -> ItemChange {
             None => ItemChange::Nothing,
         };
     }
-    let (Some(pk), Some(csk), Some(rev)) =
-        (text(item, PK), text(item, CSK), number(item, names::REV))
-    else {
+    // A row that is nobody's any more was somebody's.
+    let csk = text(item, CSK).or_else(|| text(before, CSK));
+    let (Some(pk), Some(csk), Some(rev)) = (text(item, PK), csk, number(item, names::REV)) else {
         return ItemChange::Nothing;
     };
     let rests_on_it = matches!(
-        kind(CSK),
+        kind_of(&csk),
         Some(Kind::Charge | Kind::CheckoutSession | Kind::Dispute | Kind::Invoice | Kind::Refund)
     );
     let mut customers: Vec<_> = partition(before, CPK).into_iter().collect();
-    let Some(customer) = partition(item, CPK).filter(|_| rests_on_it) else {
+    let customer = partition(item, CPK);
+    let cpk = customer
+        .as_ref()
+        .map(|customer| customer.pk.clone())
+        .unwrap_or_default();
+    customers.extend(customer);
+    customers.dedup();
+    if customers.is_empty() || !rests_on_it {
         return ItemChange::Nothing;
-    };
-    let cpk = customer.pk.clone();
-    if !customers.contains(&customer) {
-        customers.push(customer);
     }
     ItemChange::Row {
         customers,
@@ -203,7 +209,7 @@ mod tests {
             ("dispute", true),
             ("checkout_session", true),
             ("invoice", true),
-            ("refund", false),
+            ("refund", true),
             ("payment_intent", false),
             ("invoice_payment", false),
             ("usage", false),
@@ -211,6 +217,15 @@ mod tests {
             let change = change(Value::Null, linked(kind, "paid", "cus_1"));
             assert_eq!(customers(&change) == ["cus_1"], concerns, "{kind}");
         }
+        // One that is detached concerns the customer whose it was.
+        let mut detached = linked("charge", "paid", "cus_1");
+        detached["cpk"] = Value::Null;
+        detached["csk"] = Value::Null;
+        if let Some(attributes) = detached.as_object_mut() {
+            attributes.retain(|_, value| !value.is_null());
+        }
+        let detached = change(linked("charge", "paid", "cus_1"), detached);
+        assert_eq!(customers(&detached), ["cus_1"]);
         let moved = change(
             linked("charge", "paid", "cus_1"),
             linked("charge", "paid", "cus_2"),
@@ -221,6 +236,14 @@ mod tests {
         };
         let row = row.expect("a linked row");
         assert_eq!((row.csk.as_str(), row.rev), ("charge#x_1", 2));
+    }
+
+    #[test]
+    fn what_happened_for_the_first_time_is_a_change() {
+        let invoice = |rev| owned("invoice#in_1", "open", rev);
+        let mut failed = invoice(2);
+        failed["first_payment_failed_at"] = json!({"N": "1762592005"});
+        assert_eq!(customers(&change(invoice(1), failed)), ["cus_1"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The two tables as they are made for the embedded store and for tests. The infrastructure template makes
 //! the same ones in an account.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
@@ -8,8 +10,12 @@ use aws_sdk_dynamodb::types::{
 
 use crate::Store;
 use crate::error::StoreError;
-use crate::keys::{BY_CUSTOMER, CPK, CSK, PARKED, PK, RECEIVED, SK};
+use crate::keys::{
+    BY_CUSTOMER, CPK, CSK, CTIME, ENDS, ENDS_AT, FOUND_BY, FPK, OPEN, PARKED, PK, RECEIVED, SK,
+    TIMELINE,
+};
 use crate::ledger::TTL_ATTRIBUTE;
+use crate::rows::names;
 
 const OPERATION: &str = "create the tables";
 
@@ -20,38 +26,45 @@ impl Store {
     ///
     /// [`StoreError`] where the store refused or did not answer.
     pub async fn create_tables(&self) -> Result<(), StoreError> {
-        let billing = Index {
-            name: BY_CUSTOMER,
-            pk: CPK,
-            sk: CSK,
-            sk_type: ScalarAttributeType::S,
+        use ScalarAttributeType::{N, S};
+        let index = |name, pk, (sk, sk_type), projection| Index {
+            name,
+            pk,
+            sk,
+            sk_type,
+            projection,
         };
-        let events = Index {
-            name: PARKED,
-            pk: PARKED,
-            sk: RECEIVED,
-            sk_type: ScalarAttributeType::N,
-        };
-        self.create_table(&self.tables.billing, billing).await?;
-        if self.create_table(&self.tables.events, events).await? {
+        let billing = [
+            index(BY_CUSTOMER, CPK, (CSK, S), ProjectionType::All),
+            index(OPEN, OPEN, (names::AT, N), ProjectionType::KeysOnly),
+            index(FOUND_BY, FPK, (PK, S), ProjectionType::KeysOnly),
+            index(ENDS, ENDS, (ENDS_AT, N), ProjectionType::KeysOnly),
+        ];
+        let events = [
+            index(PARKED, PARKED, (RECEIVED, N), ProjectionType::All),
+            index(TIMELINE, CPK, (CTIME, S), ProjectionType::Include),
+        ];
+        self.create_table(&self.tables.billing, &billing).await?;
+        if self.create_table(&self.tables.events, &events).await? {
             self.enable_expiry().await?;
         }
         Ok(())
     }
 
     /// True where the table was made now.
-    async fn create_table(&self, name: &str, index: Index) -> Result<bool, StoreError> {
-        let index_definition = GlobalSecondaryIndex::builder()
-            .index_name(index.name)
-            .key_schema(key_element(index.pk, KeyType::Hash))
-            .key_schema(key_element(index.sk, KeyType::Range))
-            .projection(
-                Projection::builder()
-                    .projection_type(ProjectionType::All)
-                    .build(),
-            )
-            .build()
-            .expect("an index with a name, keys and a projection is complete");
+    async fn create_table(&self, name: &str, indexes: &[Index]) -> Result<bool, StoreError> {
+        // Several indexes may share an attribute, and one may use the table's own.
+        let keys = [(PK, ScalarAttributeType::S), (SK, ScalarAttributeType::S)];
+        let of_indexes = indexes.iter().flat_map(|index| {
+            [
+                (index.pk, ScalarAttributeType::S),
+                (index.sk, index.sk_type.clone()),
+            ]
+        });
+        let attributes: BTreeMap<_, _> = keys.into_iter().chain(of_indexes).collect();
+        let attributes = attributes
+            .into_iter()
+            .map(|(name, kind)| definition(name, kind));
         let answer = self
             .client
             .create_table()
@@ -59,11 +72,8 @@ impl Store {
             .billing_mode(BillingMode::PayPerRequest)
             .key_schema(key_element(PK, KeyType::Hash))
             .key_schema(key_element(SK, KeyType::Range))
-            .attribute_definitions(definition(PK, ScalarAttributeType::S))
-            .attribute_definitions(definition(SK, ScalarAttributeType::S))
-            .attribute_definitions(definition(index.pk, ScalarAttributeType::S))
-            .attribute_definitions(definition(index.sk, index.sk_type))
-            .global_secondary_indexes(index_definition)
+            .set_attribute_definitions(Some(attributes.collect()))
+            .set_global_secondary_indexes(Some(indexes.iter().map(Index::definition).collect()))
             .send()
             .await;
         match answer {
@@ -103,6 +113,27 @@ struct Index {
     pk: &'static str,
     sk: &'static str,
     sk_type: ScalarAttributeType,
+    projection: ProjectionType,
+}
+
+/// What the index `timeline` shows of an event beside its keys.
+const SHOWN_IN_TIMELINE: [&str; 6] = ["type", "outcome", "reason", "received", "done", "origin"];
+
+impl Index {
+    fn definition(&self) -> GlobalSecondaryIndex {
+        let mut projection = Projection::builder().projection_type(self.projection.clone());
+        if self.projection == ProjectionType::Include {
+            let shown = SHOWN_IN_TIMELINE.map(str::to_owned);
+            projection = projection.set_non_key_attributes(Some(shown.into()));
+        }
+        GlobalSecondaryIndex::builder()
+            .index_name(self.name)
+            .key_schema(key_element(self.pk, KeyType::Hash))
+            .key_schema(key_element(self.sk, KeyType::Range))
+            .projection(projection.build())
+            .build()
+            .expect("an index with a name, keys and a projection is complete")
+    }
 }
 
 fn key_element(name: &str, key_type: KeyType) -> KeySchemaElement {

@@ -13,6 +13,14 @@ use aws_smithy_types::byte_stream::ByteStream;
 use base64::Engine;
 use billhook_core::log::causes;
 
+/// An answer, whole.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The header `Date`: the server's clock.
+    pub(crate) date: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
 #[derive(Clone)]
 pub(crate) struct Https(Arc<OnceLock<SharedHttpConnector>>);
 
@@ -21,12 +29,12 @@ impl Https {
         Self(Arc::default())
     }
 
-    /// The status and the body at a URL, or why there was no answer.
+    /// What is at a URL, or why there was no answer.
     pub(crate) async fn get(
         &self,
         url: &str,
         headers: Vec<(&'static str, String)>,
-    ) -> Result<(u16, Vec<u8>), String> {
+    ) -> Result<Answer, String> {
         let mut request = HttpRequest::empty();
         request.set_uri(url).map_err(|error| causes(&error))?;
         for (name, value) in headers {
@@ -42,9 +50,14 @@ impl Https {
             .await
             .map_err(|error| causes(&error))?;
         let status = answer.status().as_u16();
+        let date = answer.headers().get("date").map(str::to_owned);
         let body = ByteStream::new(answer.into_body()).collect().await;
         let body = body.map_err(|error| causes(&error))?;
-        Ok((status, body.into_bytes().to_vec()))
+        Ok(Answer {
+            status,
+            date,
+            body: body.into_bytes().to_vec(),
+        })
     }
 }
 

@@ -19,7 +19,6 @@ use billhook_core::decide::{Change, Decision, Settled, decide};
 use billhook_core::order::{self, Kept};
 use billhook_core::row::{Owner, RowKey, StoredRow, needs_refetch};
 use billhook_store::{StoreError, Wrote};
-use billhook_stripe::FetchError;
 use serde_json::Value;
 
 use crate::Consumer;
@@ -64,12 +63,6 @@ pub enum ApplyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Stripe did not tell what its events leave open.
-    #[error("refetch the object")]
-    Refetch(#[from] FetchError),
-    /// The row's second is not over yet, so a look at the object would not settle it.
-    #[error("the second is not over yet")]
-    NotOver,
     /// Others kept writing the same row.
     #[error("the row is busy: others kept writing it")]
     Busy,

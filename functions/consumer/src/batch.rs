@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use billhook_core::decide::Ignored;
-use billhook_core::metrics::{LAG_SECS, Measured, NEEDS_REFETCH, OTHER_MODE, STRIPE_EVENTS};
+use billhook_core::metrics::{LAG_SECS, Measured, OTHER_MODE, REFETCH_FAILED, STRIPE_EVENTS};
 use billhook_core::scope::Source;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, StreamExt};
@@ -34,7 +34,22 @@ impl Consumer {
     /// Takes a batch. `deadline_ms` is when the function is stopped, in Unix milliseconds.
     pub async fn handle(&self, event: SqsEvent, deadline_ms: i64) -> SqsBatchResponse {
         let deliveries = self.deliver_batch(event, deadline_ms).await;
-        self.metrics.write(&measured(&deliveries), (self.clock)());
+        let now_ms = (self.clock)();
+        self.metrics.write(&measured(&deliveries), now_ms);
+        for reason in deliveries
+            .iter()
+            .filter_map(|delivery| delivery.refetch_failed)
+        {
+            let mut measured = Measured::default();
+            measured.count_for(REFETCH_FAILED, reason);
+            self.metrics.write(&measured, now_ms);
+        }
+        // With what time is left: the answer to the queue does not depend on it.
+        let left_ms = deadline_ms.saturating_sub(now_ms) - ANSWER_MS;
+        if let Ok(left_ms @ 1..) = u64::try_from(left_ms) {
+            let look = AssertUnwindSafe(self.look_at_open_rows()).catch_unwind();
+            let _ = tokio::time::timeout(Duration::from_millis(left_ms), look).await;
+        }
         response(&deliveries)
     }
 
@@ -105,9 +120,6 @@ fn measured(deliveries: &[Delivery]) -> Measured {
         }
         if delivery.reason.as_deref() == Some(Ignored::OtherMode.reason()) {
             measured.count(OTHER_MODE);
-        }
-        if delivery.needs_refetch {
-            measured.count(NEEDS_REFETCH);
         }
     }
     measured

@@ -69,14 +69,15 @@ impl Config {
             1000,
         );
         let aws = AwsEnvironment::read(&mut variables);
+        let mode = variables.mode();
         let config = Self {
             tables: Tables {
                 events: variables.required("EVENTS_TABLE"),
                 billing: variables.required("BILLING_TABLE"),
             },
-            stripe: stripe_api(&mut variables, Some((&aws, clock))),
+            stripe: stripe_api(&mut variables, Some((&aws, clock)), mode),
             aws,
-            mode: variables.mode(),
+            mode,
             event_retention_days: variables.event_retention_days(),
             max_receive_count: u32::try_from(max_receive_count)
                 .unwrap_or(DEFAULT_MAX_RECEIVE_COUNT),
@@ -89,11 +90,12 @@ impl Config {
 }
 
 /// `STRIPE_API_KEY` or `STRIPE_API_KEY_SECRET_ARN`, and `STRIPE_API_URL`: Stripe's API, where a key is set. `manager`
-/// says where Secrets Manager is, if it is anywhere.
+/// says where Secrets Manager is, if it is anywhere; `mode` is the one that the key must be for.
 #[must_use]
 pub fn stripe_api(
     variables: &mut Variables<'_>,
     manager: Option<(&AwsEnvironment, &Clock)>,
+    mode: Mode,
 ) -> Option<StripeApi> {
     const ARN: &str = "STRIPE_API_KEY_SECRET_ARN";
     let arn = manager.and_then(|manager| Some((variables.optional(ARN)?, manager)));
@@ -112,5 +114,5 @@ pub fn stripe_api(
     let url = variables
         .optional("STRIPE_API_URL")
         .unwrap_or_else(|| API_URL.to_owned());
-    Some(StripeApi::new(&url, key))
+    Some(StripeApi::new(&url, key, mode))
 }

@@ -18,7 +18,7 @@ pub mod config;
 pub mod record;
 mod refetch;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use billhook_core::log::Log;
 use billhook_core::metrics::Metrics;
@@ -46,4 +46,6 @@ pub struct Consumer {
     pub metrics: Metrics,
     /// Set where a connection is open: from the start, or once a record was carried out.
     pub warm: AtomicBool,
+    /// When the rows that are open were asked for last, in Unix milliseconds; 0 if never.
+    pub asked_for_open_ms: AtomicI64,
 }

@@ -1,6 +1,6 @@
 //! Wires the consumer function to Lambda, the environment, the clock and DynamoDB.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::{env, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -35,6 +35,7 @@ async fn main() -> Result<ExitCode, Error> {
         log: Log::new(config.log_level, print_line),
         metrics: Metrics::new(config.stack, print),
         warm: AtomicBool::new(connected),
+        asked_for_open_ms: AtomicI64::new(0),
     };
     let function = &function;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {

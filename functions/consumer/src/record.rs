@@ -20,6 +20,7 @@ use billhook_store::{Disposition, Marked, StoreError};
 
 use crate::Consumer;
 use crate::apply::{Applied, ApplyError, Effect};
+use crate::refetch::Refetched;
 
 /// What became of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// Whether it left a row whose state only a look at the object itself can tell.
     pub needs_refetch: bool,
+    /// Why Stripe did not tell that state, if it was asked: one of a fixed set of names.
+    pub refetch_failed: Option<&'static str>,
     /// Who sent it; none where the message could not even be opened.
     pub source: Option<Source>,
     /// How long ago the event was created at its source, in seconds, where it says so.
@@ -97,6 +100,7 @@ impl Delivery {
             outcome: DeliveryOutcome::Retry,
             reason: Some(reason.to_owned()),
             needs_refetch: false,
+            refetch_failed: None,
             source: None,
             age_secs: None,
         }
@@ -124,6 +128,7 @@ impl Opened {
             outcome: handled.outcome,
             reason: handled.reason,
             needs_refetch: handled.needs_refetch,
+            refetch_failed: handled.refetch_failed,
             source: self.error.is_none().then_some(self.source),
             age_secs: created.map(|created| now_ms.div_euclid(1000).saturating_sub(created).max(0)),
         }
@@ -135,6 +140,7 @@ struct Handled {
     outcome: DeliveryOutcome,
     reason: Option<String>,
     needs_refetch: bool,
+    refetch_failed: Option<&'static str>,
 }
 
 /// What an event comes to, before it is marked.
@@ -142,6 +148,7 @@ struct Settled {
     outcome: Outcome,
     reason: Option<String>,
     applied: Option<Applied>,
+    refetch_failed: Option<&'static str>,
 }
 
 /// A failure that may pass.
@@ -151,7 +158,7 @@ impl Consumer {
     /// Carries one record out. Never fails: the outcome says what to tell the queue.
     pub(crate) async fn deliver(&self, message: &SqsMessage) -> Delivery {
         let opened = open(message, (self.clock)());
-        let handled = match self.carry_out(message, &opened).await {
+        let handled = match self.carry_out(&opened).await {
             Ok(handled) => handled,
             Err(Retry(reason)) => self.retry_or_park(message, &opened, reason).await,
         };
@@ -167,14 +174,14 @@ impl Consumer {
         opened.delivery(message, handled, (self.clock)())
     }
 
-    async fn carry_out(&self, message: &SqsMessage, opened: &Opened) -> Result<Handled, Retry> {
-        let settled = self.settle(opened, self.is_last(message)).await?;
+    async fn carry_out(&self, opened: &Opened) -> Result<Handled, Retry> {
+        let settled = self.settle(opened).await?;
         let marked = self.mark(opened, &settled).await?;
         Ok(settled.handled(marked))
     }
 
     /// Decides what the event comes to and carries its change to the end.
-    async fn settle(&self, opened: &Opened, last: bool) -> Result<Settled, Retry> {
+    async fn settle(&self, opened: &Opened) -> Result<Settled, Retry> {
         match opened.error {
             Some(EnvelopeError::Unreadable) => {
                 return Ok(Settled::left_out(Outcome::Parked, "not_an_envelope"));
@@ -190,13 +197,13 @@ impl Consumer {
         };
         match plan(&event, self.mode) {
             Plan::Ignore(ignored) => Ok(Settled::left_out(Outcome::Ignored, ignored.reason())),
-            Plan::Keep(change) => self.keep(*change, last).await,
+            Plan::Keep(change) => self.keep(*change).await,
         }
     }
 
     /// Carries a change to the end. What its events leave open is settled by a look at the object, where that can be
-    /// had; on the last receive the event counts as applied without it, since its content is in the row.
-    async fn keep(&self, change: Change, last: bool) -> Result<Settled, Retry> {
+    /// had; without it the event is applied all the same, since its content is in the row.
+    async fn keep(&self, change: Change) -> Result<Settled, Retry> {
         let key = change.key.clone();
         let mut applied = match self.apply(change).await {
             Ok(applied) => applied,
@@ -207,10 +214,12 @@ impl Consumer {
                 };
             }
         };
+        let mut refetch_failed = None;
         if applied.needs_refetch {
             match self.refetch(&key).await {
-                Ok(still) => applied.needs_refetch = still,
-                Err(_) if last => {}
+                Ok(Refetched::Settled) => applied.needs_refetch = false,
+                Ok(Refetched::Open) => {}
+                Ok(Refetched::Failed(reason)) => refetch_failed = Some(reason),
                 Err(error) => return Err(Retry(causes(&error))),
             }
         }
@@ -218,6 +227,7 @@ impl Consumer {
             outcome: Outcome::Applied,
             reason: None,
             applied: Some(applied),
+            refetch_failed,
         })
     }
 
@@ -242,6 +252,7 @@ impl Consumer {
             outcome: DeliveryOutcome::Retry,
             reason: Some(reason),
             needs_refetch: false,
+            refetch_failed: None,
         };
         if !self.is_last(message) {
             return retry(reason);
@@ -250,6 +261,7 @@ impl Consumer {
             outcome: Outcome::Parked,
             reason: Some(format!("retries_exhausted: {reason}")),
             applied: None,
+            refetch_failed: None,
         };
         match self.mark(opened, &parked).await {
             Ok(marked) => parked.handled(marked),
@@ -291,6 +303,7 @@ impl Consumer {
             .with("outcome", delivery.outcome.name())
             .with("reason", delivery.reason.as_deref())
             .with("needs_refetch", delivery.needs_refetch.then_some(true))
+            .with("refetch_failed", delivery.refetch_failed)
             .with("message_id", delivery.message_id.as_str())
             .with("receive_count", receive_count(message))
             .with("duration_us", micros);
@@ -301,7 +314,7 @@ impl Consumer {
 fn disposition(error: &ApplyError) -> Disposition {
     match error {
         ApplyError::Store(error) => error.disposition(),
-        ApplyError::Refetch(_) | ApplyError::NotOver | ApplyError::Busy => Disposition::Retry,
+        ApplyError::Busy => Disposition::Retry,
     }
 }
 
@@ -312,6 +325,7 @@ impl Settled {
             outcome,
             reason: Some(reason.to_owned()),
             applied: None,
+            refetch_failed: None,
         }
     }
 
@@ -333,6 +347,7 @@ impl Settled {
             outcome,
             reason: self.reason,
             needs_refetch,
+            refetch_failed: self.refetch_failed,
         }
     }
 }

@@ -23,7 +23,7 @@ use billhook_core::envelope::{BODY_BYTES_MAX, Envelope};
 use billhook_core::head::Head;
 use billhook_core::log::{Level, Line, Log, causes};
 use billhook_core::metrics::{
-    ENQUEUE_FAILURES, Measured, Metrics, OLD_SECRET_ONLY, SECRET_REFRESH_FAILURES,
+    ENQUEUE_FAILURES, Measured, Metrics, OLD_SECRET_ONLY, REFUSED, SECRET_REFRESH_FAILURES,
 };
 use billhook_core::scope::Source;
 use billhook_core::signature::{SignatureError, Verified, bearbilling, stripe};
@@ -100,7 +100,7 @@ impl<Q: Queue> Webhook<Q> {
             Answer::Unverified(_)
             | Answer::TooLarge
             | Answer::NotFound
-            | Answer::MethodNotAllowed => measured.refused(answer.kind()),
+            | Answer::MethodNotAllowed => measured.count_for(REFUSED, answer.kind()),
         }
         self.metrics.write(&measured, (self.clock)());
         answer.into_response()
