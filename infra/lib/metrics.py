@@ -117,14 +117,19 @@ _WELCOME = {
 }
 
 
+# How many there are, and not how often something happened.
+_LEVELS = {"NeedsRefetch"}
+_BY_REASON = {"RefetchFailed", "Refused"}
+
+
 @functools.cache
 def of_own():
     """The metrics that the functions write."""
     by_stack = {"Stack"}
     found = {}
     for name, counts in sources.metrics().items():
-        kind = TIME if not counts else GOOD if name in _WELCOME else BAD
-        sets = (by_stack, {"Stack", "Reason"}) if name == "Refused" else (by_stack,)
+        kind = TIME if not counts else GOOD if name in _WELCOME else LEVEL if name in _LEVELS else BAD
+        sets = (by_stack, {"Stack", "Reason"}) if name in _BY_REASON else (by_stack,)
         found |= _named(kind, name, *sets)
     return found
 

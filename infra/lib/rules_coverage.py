@@ -1,6 +1,6 @@
 """Rules about what must be watched: each way to lose or delay events has its alarm."""
 
-from graph import consumers, dead_letter_queues, is_ours, main_queues, program, programs
+from graph import consumers, dead_letter_queues, environment, is_ours, main_queues, program, programs
 from model import items, mapping
 from rules import rule
 from rules_alarms import is_silence, watched
@@ -15,8 +15,10 @@ OWN = {
         ("SecretRefreshFailures", None),
         ("OldSecretOnly", None),
     ],
-    "consumer": [("Parked", None), ("NeedsRefetch", None), ("LagSecs", None)],
+    "consumer": [("Parked", None), ("NeedsRefetch", None), ("LagSecs", None), ("RefetchFailed", None)],
 }
+# What is counted only where a function has this variable.
+ONLY_WITH = {"RefetchFailed": "STRIPE_API_KEY_SECRET_ARN"}
 
 
 def seen(stack, silence=False):
@@ -114,6 +116,8 @@ def rules(stack):
 def own(stack):
     for function, name in programs(stack):
         for metric, reason in OWN.get(name, ()):
+            if metric in ONLY_WITH and not environment(function).get(ONLY_WITH[metric]):
+                continue
             dimensions = {"Reason": reason} if reason else {}
             whole = not reason and any(
                 own == "billhook" and found_name == metric and set(found) == {"Stack"}

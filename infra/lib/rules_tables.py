@@ -94,24 +94,28 @@ def on_demand(stack):
 
 @rule("tables have the keys and the index that the code uses")
 def schema(stack):
-    for variable, (index, *index_keys) in sources.indexes().items():
+    for variable, indexes in sources.indexes().items():
+        projections = {name: projection for name, _, projection in indexes}
         for table in tables_of(stack, variable):
             types = {
                 mapping(each).get("AttributeName"): mapping(each).get("AttributeType")
                 for each in items(table.get("AttributeDefinitions"))
             }
-            expected = [("the table", sources.table_keys()), (f"the index {index}", index_keys)]
+            expected = [("the table", sources.table_keys())]
+            expected += [(f"the index {name}", keys) for name, keys, _ in indexes]
             found = dict(schemas(table))
             for where, keys in expected:
                 has = [(name, types.get(name)) for name, _ in found.get(where, [])]
                 if has != list(keys):
                     yield table.id, f"the key of {where} is {has}; the code ({variable}) uses {list(keys)}"
             for each in items(table.get("GlobalSecondaryIndexes")):
-                if (
-                    mapping(each).get("IndexName") == index
-                    and mapping(mapping(each).get("Projection")).get("ProjectionType") != "ALL"
-                ):
-                    yield table.id, f"the index {index} does not project ALL: what is read through it lacks the state"
+                name = mapping(each).get("IndexName")
+                projection = mapping(mapping(each).get("Projection")).get("ProjectionType")
+                if projection != projections.get(name, projection):
+                    yield table.id, (
+                        f"the index {name} projects {projection} and not {projections[name]}: what is read through it"
+                        " lacks what the code looks for, or every write pays for more"
+                    )
             for extra in set(found) - {where for where, _ in expected}:
                 yield table.id, f"has {extra}, which the code does not use: every write pays for it"
 

@@ -52,11 +52,19 @@ def constant(path, name):
 
 @functools.cache
 def indexes():
-    """The index of each table and its keys, by the variable that names the table."""
+    """The indexes of each table by the variable that names it: name, keys and projection."""
     keys = functools.partial(constant, "crates/store/src/keys.rs")
     return {
-        "BILLING_TABLE": (keys("BY_CUSTOMER"), (keys("CPK"), "S"), (keys("CSK"), "S")),
-        "EVENTS_TABLE": (keys("PARKED"), (keys("PARKED"), "S"), (keys("RECEIVED"), "N")),
+        "BILLING_TABLE": [
+            (keys("BY_CUSTOMER"), [(keys("CPK"), "S"), (keys("CSK"), "S")], "ALL"),
+            (keys("OPEN"), [(keys("OPEN"), "S"), (constant("crates/store/src/rows.rs", "AT"), "N")], "KEYS_ONLY"),
+            (keys("FOUND_BY"), [(keys("FPK"), "S"), (keys("PK"), "S")], "KEYS_ONLY"),
+            (keys("ENDS"), [(keys("ENDS"), "S"), (keys("ENDS_AT"), "N")], "KEYS_ONLY"),
+        ],
+        "EVENTS_TABLE": [
+            (keys("PARKED"), [(keys("PARKED"), "S"), (keys("RECEIVED"), "N")], "ALL"),
+            (keys("TIMELINE"), [(keys("CPK"), "S"), (keys("CTIME"), "S")], "INCLUDE"),
+        ],
     }
 
 
