@@ -49,6 +49,16 @@ impl Process {
         })
     }
 
+    /// What the system calls it.
+    ///
+    /// # Panics
+    ///
+    /// Where it has ended.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process lives")
+    }
+
     /// Whether it still lives.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -114,6 +114,20 @@ impl Function {
         }
     }
 
+    /// The most memory that the process has had, in KB.
+    ///
+    /// # Panics
+    ///
+    /// Where the system does not tell.
+    #[must_use]
+    pub fn peak_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("a peak in KB")
+    }
+
     /// Invokes the function with a payload, and [`INVOCATION`] as its time.
     pub async fn invoke(&self, payload: &Value) -> Answer {
         self.invoke_within(payload, INVOCATION).await

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use billhook_aws::AwsEnvironment;
 use billhook_core::metrics::Metrics;
-use billhook_core::signature::stripe;
+use billhook_core::signature::{bearbilling, stripe};
 use billhook_core::time::Clock;
 use billhook_embedded::stack::Stack;
-use billhook_tests::harness::{Lines, NOW, answer, customer_event, request, stack_with};
+use billhook_tests::harness::{
+    Lines, NOW, answer, customer_event, post_signed, request, sample, stack_with,
+};
 use billhook_tests::secrets_endpoint::{Behaviour, SecretsEndpoint};
 use serde_json::{Value, json};
 use webhook::secrets::{Place, Secrets};
@@ -171,6 +173,28 @@ async fn an_unusable_value_is_refused_loudly_and_the_known_one_is_kept() {
     let shown = rolled.lines.all().join("\n");
     assert_eq!(shown.matches("signing secret not read").count(), 4);
     assert!(!shown.contains("whsec_"), "{shown}");
+}
+
+/// Stripe's scheme signs another text than Bear Billing's, so with one secret a delivery of the one could pass for the
+/// other's.
+#[tokio::test]
+async fn a_secret_of_both_sources_closes_bear_billings_route() {
+    for (secret, status) in [("whsec_1", 500), ("bear_secret", 200)] {
+        let mut stack = stack_with(Lines::default().log()).await;
+        stack.webhook.secrets = Secrets::fixed(Some("whsec_0,whsec_1"), Some(secret));
+        let body = sample("bearbilling/subscription.created.json");
+        let mut request = request("/webhooks/bearbilling", &body, None);
+        let signature = bearbilling::sign(&body, secret).parse().expect("a header");
+        request.headers_mut().insert(bearbilling::HEADER, signature);
+        assert_eq!(
+            answer(stack.webhook.handle(request).await).0,
+            status,
+            "{secret}"
+        );
+        let event = customer_event("evt_1", NOW, "ada@example.test");
+        let (status, _) = post_signed(&stack, &event, "whsec_1").await;
+        assert_eq!(status, 200, "Stripe's goes on");
+    }
 }
 
 #[tokio::test]

@@ -593,7 +593,7 @@ async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground
     let error = error.expect_err("an item has 400 KB at most");
     assert_eq!(
         error.disposition(),
-        Disposition::Park,
+        Disposition::Park("too_large"),
         "a first row: {error}"
     );
     written(
@@ -606,7 +606,7 @@ async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground
     let error = error.expect_err("an item has 400 KB at most");
     assert_eq!(
         error.disposition(),
-        Disposition::Park,
+        Disposition::Park("too_large"),
         "over a row: {error}"
     );
     let mut random = Random::new(1);
@@ -616,7 +616,11 @@ async fn what_is_too_large_for_an_item_is_parked_not_tried_again(ground: &Ground
         .mark(&event_record("evt_1", Outcome::Applied, &noise), NOW)
         .await;
     let error = error.expect_err("an item has 400 KB at most");
-    assert_eq!(error.disposition(), Disposition::Park, "a record: {error}");
+    assert_eq!(
+        error.disposition(),
+        Disposition::Park("too_large"),
+        "a record: {error}"
+    );
 }
 
 async fn making_the_tables_again_changes_nothing(ground: &Ground) {

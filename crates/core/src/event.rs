@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::head::Head;
+use crate::json;
 use crate::scope::{Mode, Scope, Source};
 
 /// One event of a source.
@@ -64,6 +65,27 @@ pub enum Unusable {
     /// What stands for its account names none, so it cannot be told whose the event is.
     #[error("the event's `account` is no text")]
     BadAccount,
+}
+
+/// The id of the event that the pages of Stripe's libraries make to try an endpoint out
+/// (<https://github.com/stripe/stripe-node#testing-webhook-signing>). It has nothing beside its id.
+pub const TEST_EVENT: &str = "evt_test_webhook";
+
+/// The reason of an event that says it was created later than it was received.
+pub const CREATED_IN_THE_FUTURE: &str = "created_in_the_future";
+
+/// How far ahead of ours the clock of a source may be, in seconds.
+const AHEAD_SECS_MAX: i64 = 86_400;
+
+impl Event {
+    /// Whether the event says that it was created more than a day after it was received, at `received_at_ms` in Unix
+    /// milliseconds. Such a second would outlast every later event of its object. In test mode it is a test clock's
+    /// (<https://docs.stripe.com/billing/testing/test-clocks>).
+    #[must_use]
+    pub fn is_from_the_future(&self, received_at_ms: i64) -> bool {
+        let received = received_at_ms.div_euclid(1000);
+        self.scope.mode.is_live() && self.created > received.saturating_add(AHEAD_SECS_MAX)
+    }
 }
 
 impl Unusable {
@@ -134,7 +156,7 @@ pub fn decode(source: Source, mode: Mode, body: &[u8]) -> Result<Event, Unusable
 }
 
 fn parse(body: &[u8]) -> Result<Value, Unusable> {
-    serde_json::from_slice(body).map_err(|error| {
+    json::parse(body).map_err(|error| {
         // serde_json has no kind of its own for this; its text is fixed.
         if error.to_string().starts_with("recursion limit exceeded") {
             Unusable::TooDeep

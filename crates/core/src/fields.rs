@@ -24,9 +24,9 @@ impl<'a> Fields<'a> {
         map.get(*last).filter(|value| !value.is_null())
     }
 
-    /// All that stands at a path, without nulls at any level: to Stripe, null is absent.
+    /// All that stands at a path and that a row can hold, without nulls at any level: to Stripe, null is absent.
     pub(crate) fn tree(self, path: &[&str]) -> Option<Value> {
-        self.get(path).map(without_nulls)
+        storable(self.get(path)?, LEVELS_MAX)
     }
 
     /// The user's own keys and values, unless there are none.
@@ -71,16 +71,37 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn without_nulls(value: &Value) -> Value {
+/// The most levels of a tree that a row keeps. DynamoDB takes 32, with those around it.
+pub(crate) const LEVELS_MAX: usize = 16;
+
+/// What of a value can stand in a row: no nulls, no numbers that DynamoDB refuses (it takes some up to 1e126 that are not
+/// too close to 0), no member without a name and not too many levels
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+pub(crate) fn storable(value: &Value, levels: usize) -> Option<Value> {
+    let inner = levels.checked_sub(1);
     match value {
-        Value::Object(members) => {
-            let filled = members.iter().filter(|(_, value)| !value.is_null());
-            filled
-                .map(|(name, value)| (name.clone(), without_nulls(value)))
-                .collect()
+        Value::Null => None,
+        Value::Bool(_) | Value::String(_) => Some(value.clone()),
+        Value::Number(number) => {
+            let size = number.as_f64().unwrap_or(f64::MAX).abs();
+            (size == 0.0 || (1e-120..1e120).contains(&size)).then(|| value.clone())
         }
-        Value::Array(elements) => elements.iter().map(without_nulls).collect(),
-        other => other.clone(),
+        Value::Array(elements) => {
+            let inner = inner?;
+            Some(
+                elements
+                    .iter()
+                    .filter_map(|element| storable(element, inner))
+                    .collect(),
+            )
+        }
+        Value::Object(members) => {
+            let inner = inner?;
+            let named = members.iter().filter(|(name, _)| !name.is_empty());
+            let storable =
+                named.filter_map(|(name, value)| Some((name.clone(), storable(value, inner)?)));
+            Some(Value::Object(storable.collect()))
+        }
     }
 }
 
@@ -98,5 +119,29 @@ impl Extract {
 
     pub(crate) fn build(self) -> Map<String, Value> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_dynamodb_refuses_is_left_out_and_the_rest_stays() {
+        let mut deep = json!("bottom");
+        for _ in 0..40 {
+            deep = json!({ "down": deep });
+        }
+        let metadata = json!({"plan": "pro", "": "no name", "none": null, "far": 1e300, "near": 1e-300, "zero": 0.0,
+            "list": [1, null, 1e300], "in": {"": 1, "x": 2}});
+        let wanted = json!({"plan": "pro", "zero": 0.0, "list": [1], "in": {"x": 2}});
+        assert_eq!(storable(&metadata, LEVELS_MAX), Some(wanted));
+        let kept = storable(&deep, LEVELS_MAX).unwrap_or_default().to_string();
+        assert!(
+            (1..=LEVELS_MAX).contains(&kept.matches("down").count()),
+            "{kept}"
+        );
     }
 }

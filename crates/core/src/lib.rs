@@ -29,6 +29,7 @@ pub mod envelope;
 pub mod event;
 mod fields;
 pub mod head;
+mod json;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

@@ -32,6 +32,9 @@ pub enum StoreErrorKind {
     /// The item would be larger than the service allows.
     #[error("too large")]
     TooLarge,
+    /// A value in the item is one that the service never takes.
+    #[error("a value cannot be stored")]
+    Unstorable,
     /// The stored item was written by a newer version of this program.
     #[error("written by a newer version")]
     NewerFormat,
@@ -45,8 +48,8 @@ pub enum StoreErrorKind {
 pub enum Disposition {
     /// It may pass: leave the message on the queue.
     Retry,
-    /// It can never succeed as it is: park the event, where someone sees it.
-    Park,
+    /// It can never succeed as it is: park the event, where someone sees it, with this reason.
+    Park(&'static str),
 }
 
 impl StoreError {
@@ -55,7 +58,8 @@ impl StoreError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self.kind {
-            StoreErrorKind::TooLarge => Disposition::Park,
+            StoreErrorKind::TooLarge => Disposition::Park("too_large"),
+            StoreErrorKind::Unstorable => Disposition::Park("unstorable_value"),
             StoreErrorKind::Throttled(_)
             | StoreErrorKind::Unavailable(_)
             | StoreErrorKind::Refused(_)
@@ -103,6 +107,16 @@ pub(crate) fn check_format(operation: &'static str, item: Option<&Item>) -> Resu
 /// The attribute that holds the format number, in both tables.
 pub(crate) const FORMAT_ATTRIBUTE: &str = "f";
 
+/// What the texts of errors about a value say, and no error about a request that is wrong in itself.
+const UNSTORABLE: [&str; 6] = [
+    "Nesting Levels",
+    "nesting",
+    "Number overflow",
+    "Number underflow",
+    "significant digits",
+    "mpty attribute name",
+];
+
 /// Codes: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
 fn service_error(code: String, message: &str, status: u16) -> StoreErrorKind {
     match code.as_str() {
@@ -115,6 +129,9 @@ fn service_error(code: String, message: &str, status: u16) -> StoreErrorKind {
         // The only sign of it is in the text.
         "ValidationException" if message.contains("Item size") || message.contains("item size") => {
             StoreErrorKind::TooLarge
+        }
+        "ValidationException" if UNSTORABLE.iter().any(|sign| message.contains(sign)) => {
+            StoreErrorKind::Unstorable
         }
         _ if status >= 500 => StoreErrorKind::Unavailable(code),
         _ => StoreErrorKind::Refused(code),

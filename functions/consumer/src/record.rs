@@ -8,15 +8,15 @@ use std::borrow::Cow;
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use billhook_core::decide::{Change, Plan, plan};
-use billhook_core::envelope::{Envelope, EnvelopeError};
-use billhook_core::event::decode;
+use billhook_core::envelope::{BODY_BYTES_MAX, Envelope, EnvelopeError};
+use billhook_core::event::{CREATED_IN_THE_FUTURE, TEST_EVENT, decode};
 use billhook_core::head::Head;
 use billhook_core::ledger::{Outcome, Record};
 use billhook_core::log::{Level, Line, causes};
 use billhook_core::metrics::{self, Metric};
 use billhook_core::scope::Source;
 use billhook_core::token::token;
-use billhook_store::{Disposition, Marked, StoreError};
+use billhook_store::{Disposition, Marked, StoreError, StoreErrorKind};
 
 use crate::Consumer;
 use crate::apply::{Applied, ApplyError, Effect};
@@ -191,10 +191,19 @@ impl Consumer {
             }
             None => {}
         }
+        if opened.body.len() > BODY_BYTES_MAX {
+            return Ok(Settled::left_out(Outcome::Parked, "too_large"));
+        }
         let event = match decode(opened.source, self.mode, &opened.body) {
             Ok(event) => event,
+            Err(_) if opened.head.id.as_deref() == Some(TEST_EVENT) => {
+                return Ok(Settled::left_out(Outcome::Ignored, "test_event"));
+            }
             Err(unusable) => return Ok(Settled::left_out(Outcome::Parked, unusable.reason())),
         };
+        if event.is_from_the_future(opened.received_at_ms) {
+            return Ok(Settled::left_out(Outcome::Parked, CREATED_IN_THE_FUTURE));
+        }
         match plan(&event, self.mode) {
             Plan::Ignore(ignored) => Ok(Settled::left_out(Outcome::Ignored, ignored.reason())),
             Plan::Keep(change) => self.keep(*change).await,
@@ -210,7 +219,7 @@ impl Consumer {
             Err(error) => {
                 return match disposition(&error) {
                     Disposition::Retry => Err(Retry(causes(&error))),
-                    Disposition::Park => Ok(Settled::left_out(Outcome::Parked, "too_large")),
+                    Disposition::Park(reason) => Ok(Settled::left_out(Outcome::Parked, reason)),
                 };
             }
         };
@@ -232,12 +241,17 @@ impl Consumer {
     }
 
     async fn mark(&self, opened: &Opened, settled: &Settled) -> Result<Marked, Retry> {
-        let record = self.record(opened, settled.outcome, settled.reason.clone());
+        let mut record = self.record(opened, settled.outcome, settled.reason.clone());
         let now = (self.clock)().div_euclid(1000);
-        self.store
-            .mark(&record, now)
-            .await
-            .map_err(|error: StoreError| Retry(causes(&error)))
+        let mut marked = self.store.mark(&record, now).await;
+        // What no item can hold is cut, to be seen at all.
+        let is_too_large = |error: &StoreError| matches!(error.kind, StoreErrorKind::TooLarge);
+        if record.body.len() > BODY_BYTES_MAX && marked.as_ref().is_err_and(is_too_large) {
+            record.body.truncate(BODY_BYTES_MAX);
+            record.reason = Some("too_large_and_cut".to_owned());
+            marked = self.store.mark(&record, now).await;
+        }
+        marked.map_err(|error| Retry(causes(&error)))
     }
 
     /// On the last permitted receive the event is parked rather than left to become a dead letter, so that

@@ -138,7 +138,7 @@ impl Consumer {
         }
         if let Err(error) = self.settle_open_rows(now_ms).await {
             let line = Line::new(Level::Warn, "the open rows could not be looked at")
-                .with("error", causes(&error).as_str());
+                .with("reason", causes(&error).as_str());
             self.log.write(&line);
         }
     }

@@ -16,6 +16,8 @@ pub enum Answer {
     },
     /// The signature does not hold, or we have no secret to hold it against.
     Unverified(SignatureError),
+    /// The body calls itself base64 and is none.
+    BadBase64,
     /// No such path.
     NotFound,
     /// The path takes POST only.
@@ -34,7 +36,7 @@ impl Answer {
             Self::Received { .. } => StatusCode::OK,
             // The event is fine, we are not: a retry will find us mended.
             Self::Unverified(SignatureError::Config) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unverified(_) => StatusCode::BAD_REQUEST,
+            Self::Unverified(_) | Self::BadBase64 => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -48,6 +50,7 @@ impl Answer {
         match self {
             Self::Received { .. } => "enqueued",
             Self::Unverified(error) => error.kind(),
+            Self::BadBase64 => "bad_base64",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TooLarge => "body_too_large",

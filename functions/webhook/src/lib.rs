@@ -35,6 +35,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
 use answer::Answer;
+use headers::BAD_BASE64;
 use secrets::{Known, List, Secrets};
 
 /// The function, ready to take deliveries.
@@ -98,6 +99,7 @@ impl<Q: Queue> Webhook<Q> {
             Answer::Received { .. } => {}
             Answer::QueueUnavailable => measured.count(ENQUEUE_FAILURES),
             Answer::Unverified(_)
+            | Answer::BadBase64
             | Answer::TooLarge
             | Answer::NotFound
             | Answer::MethodNotAllowed => measured.count_for(REFUSED, answer.kind()),
@@ -123,6 +125,12 @@ impl<Q: Queue> Webhook<Q> {
         request: &Request,
         measured: &mut Measured,
     ) -> Result<Accepted, Refusal> {
+        if request.headers().contains_key(BAD_BASE64) {
+            return Err(Refusal {
+                answer: Answer::BadBase64,
+                line: Line::new(Level::Warn, "delivery refused"),
+            });
+        }
         let body: &[u8] = request.body();
         if body.len() > BODY_BYTES_MAX {
             let line = Line::new(Level::Warn, "delivery too large").with("bytes", body.len());
@@ -170,6 +178,9 @@ impl<Q: Queue> Webhook<Q> {
         now_ms: i64,
         measured: &mut Measured,
     ) -> Result<Verified, SignatureError> {
+        if source == Source::BearBilling && self.shares_a_secret().await {
+            return Err(SignatureError::Config);
+        }
         let known = self.usable(source, self.secrets.of(source).await, measured);
         let verified = self.verify_with(source, request, now_ms, &known);
         match verified {
@@ -183,6 +194,14 @@ impl<Q: Queue> Webhook<Q> {
             }
             settled => settled,
         }
+    }
+
+    /// Whether one secret is said to be both sources'. Then a delivery of Stripe's, which is signed over another text, could
+    /// be passed off as Bear Billing's.
+    async fn shares_a_secret(&self) -> bool {
+        let stripe = self.secrets.of(Source::Stripe).await.list;
+        let bearbilling = self.secrets.of(Source::BearBilling).await.list;
+        bearbilling.iter().any(|secret| stripe.contains(secret))
     }
 
     fn verify_with(
@@ -240,11 +259,11 @@ impl Refusal {
     }
 }
 
-/// Finds the source that a request is for: `POST /webhooks/<source>`, and nothing else.
+/// Finds the source that a request is for: `POST /webhooks/<source>`, with a slash at its end or without, and nothing else.
 fn route(request: &Request) -> Result<Source, Answer> {
-    let source = path(request)
-        .strip_prefix("/webhooks/")
-        .and_then(Source::from_name);
+    let name = path(request).strip_prefix("/webhooks/");
+    let name = name.map(|name| name.strip_suffix('/').unwrap_or(name));
+    let source = name.and_then(Source::from_name);
     match source {
         None => Err(Answer::NotFound),
         Some(_) if request.method() != Method::POST => Err(Answer::MethodNotAllowed),

@@ -10,11 +10,11 @@ use billhook_core::scope::Source;
 use billhook_core::time::Clock;
 use billhook_queue::SqsQueue;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, Request, Service as _, service_fn};
+use serde_json::value::RawValue;
 use webhook::Webhook;
 use webhook::config::{Config, secrets_variables};
-use webhook::headers::{drop_false_encoding, keep_every_value};
+use webhook::headers::request_of;
 use webhook::secrets::{Place, Secrets};
 
 #[tokio::main(flavor = "current_thread")]
@@ -67,10 +67,12 @@ async fn main() -> Result<ExitCode, Error> {
             |request: Request| async move { Ok::<_, Error>(function.handle(request).await) },
         );
     let handler = Adapter::from(handler);
-    let handler = service_fn(move |event: LambdaEvent<LambdaRequest>| {
+    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = event;
-        let event = LambdaEvent::new(drop_false_encoding(keep_every_value(payload)), context);
-        handler.clone().call(event)
+        handler.clone().call(LambdaEvent::new(
+            request_of(&payload, &function.log),
+            context,
+        ))
     });
     lambda_runtime::run(handler).await?;
     Ok(ExitCode::SUCCESS)

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use billhook_core::envelope::Envelope;
+use billhook_core::envelope::{BODY_BYTES_MAX, Envelope};
 use billhook_core::ledger::Outcome;
 use billhook_core::scope::{Mode, Source};
 use billhook_core::token::hashed;
 use billhook_tests::batches::{batch, failures, record};
+use billhook_tests::harness::say;
 use billhook_tests::runtime_api::Answer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -259,4 +260,28 @@ async fn an_empty_batch_is_done_and_something_else_fails_without_an_end_of_the_f
         .await;
     assert!(matches!(answer, Answer::Error(_)), "{answer:?}");
     assert_eq!(ask(consumer.invoke(&json!({"Records": []})).await), NONE);
+}
+
+/// The smallest memory that the template allows is 128 MB, of which Lambda's own share is small. Read as JSON, such a body
+/// takes a hundred times its size, so they are read one at a time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ten_of_the_largest_bodies_fit_the_smallest_memory() {
+    const PEAK_KB_MAX: u64 = 100 * 1024;
+    let database = Database::start().await;
+    let consumer = database.consumer().await;
+    let body = |n: usize| {
+        let mut event = customer_event(&format!("evt_{n}"), "cus_1", "a@example.test");
+        let room = BODY_BYTES_MAX - event.to_string().len() - 32;
+        event["data"]["filler"] = vec![json!({"a": {"b": 0}}); room / 14].into();
+        event.to_string()
+    };
+    let records = (0..10).map(|n| record(&format!("m-{n}"), &message(&body(n)), 1));
+    assert_eq!(ask(consumer.invoke(&batch(records)).await), NONE);
+    let peak = consumer.peak_kb();
+    say(&format!(
+        "ten bodies of {} bytes: a peak of {peak} KB",
+        body(0).len()
+    ));
+    assert!(peak < PEAK_KB_MAX, "{peak} KB");
 }

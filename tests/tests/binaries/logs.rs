@@ -208,7 +208,12 @@ async fn nothing_of_a_message_but_ids_and_types_reaches_the_consumer_functions_l
             let _ = consumer.invoke(&batch(records)).await.response();
         }
         let lines = consumer.stop().await;
-        assert_eq!(lines.len(), messages.len(), "one line per delivery");
+        let handled = lines
+            .iter()
+            .filter(|line| line.contains("delivery handled"));
+        assert_eq!(handled.count(), messages.len(), "one line per delivery");
+        // Without tables the open rows cannot be asked for, which is said once a minute.
+        assert!(lines.len() <= messages.len() + 2, "{lines:#?}");
         check(&lines, &CONSUMER_FIELDS);
     }
 }

@@ -9,15 +9,12 @@ use serde_json::{Map, Value};
 use super::subscription::CANCELED;
 use super::{Kind, NoSnapshot, Snapshot, Stage};
 use crate::event::Event;
-use crate::fields::{Extract, Fields};
+use crate::fields::{Extract, Fields, LEVELS_MAX, storable};
 use crate::scope::Source;
 use crate::time::unix_seconds;
 
 /// The most that a row keeps of a record of usage, in bytes of JSON. Records are read all together.
 const USAGE_BYTES_MAX: usize = 4 * 1024;
-
-/// The most levels of a record of usage that a row keeps. DynamoDB takes 32, with those around it.
-const USAGE_LEVELS_MAX: usize = 16;
 
 /// Reads the object of an event.
 ///
@@ -129,9 +126,9 @@ fn invoice(invoice: Fields<'_>, event_type: &str) -> Map<String, Value> {
 /// What a record of usage looks like is not documented: it is kept as it came, apart from what is understood of it,
 /// so that no name in it can pass for one of ours.
 fn usage(usage: Fields<'_>, data: &Value) -> Map<String, Value> {
-    let fits = is_kept(data, USAGE_LEVELS_MAX) && data.to_string().len() <= USAGE_BYTES_MAX;
+    let fits = is_storable(data) && data.to_string().len() <= USAGE_BYTES_MAX;
     let quantity = usage.get(&["quantity"]).filter(|value| value.is_number());
-    let quantity = quantity.filter(|value| is_kept(value, 0));
+    let quantity = quantity.filter(|value| is_storable(value));
     let metric = usage.text(&["metric"]).filter(|name| {
         // The name of a sum, not a text.
         (1..=256).contains(&name.len())
@@ -145,21 +142,16 @@ fn usage(usage: Fields<'_>, data: &Value) -> Map<String, Value> {
         .build()
 }
 
-/// Whether a value can stand in a row: DynamoDB takes numbers up to 1e126 that are not too close to 0, so many
-/// levels, and no member without a name.
-fn is_kept(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-        Value::Number(number) => {
-            let size = number.as_f64().unwrap_or(f64::MAX).abs();
-            size == 0.0 || (1e-120..1e120).contains(&size)
-        }
-        Value::Array(values) => levels > 0 && values.iter().all(|v| is_kept(v, levels - 1)),
-        Value::Object(members) => {
-            let mut members = members.iter();
-            levels > 0 && members.all(|(name, v)| !name.is_empty() && is_kept(v, levels - 1))
+/// Whether a value can stand in a row as it is, nulls aside.
+fn is_storable(value: &Value) -> bool {
+    fn count(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(values) => values.iter().filter(|v| !v.is_null()).map(count).sum(),
+            Value::Object(members) => members.values().filter(|v| !v.is_null()).map(count).sum(),
+            _ => 0,
         }
     }
+    storable(value, LEVELS_MAX).is_some_and(|storable| count(&storable) == count(value))
 }
 
 /// The status in Stripe's spelling, one that is not known as it is. An object without a status has the one
