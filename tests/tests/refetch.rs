@@ -277,6 +277,28 @@ async fn a_key_of_the_other_mode_is_as_good_as_none_and_spoken_of_once() {
     assert_eq!(spoken_of, 1);
 }
 
+/// A look can show a parent that no event has named: the object waits for it like any other.
+#[tokio::test]
+async fn what_a_look_shows_waits_for_its_parents_too() {
+    let refund = |status: &str, charge: Option<&str>| json!({"id": "re_1", "object": "refund", "status": status, "amount": 5, "currency": "usd", "charge": charge});
+    let update = |id: &str, from: &str, to: &str| {
+        let event = json!({"id": id, "object": "event", "type": "refund.updated", "created": THEN, "livemode": false,
+            "data": {"object": refund(to, None), "previous_attributes": {"status": from}}});
+        event.to_string().into_bytes()
+    };
+    let ground = Ground::embedded().await;
+    let told = refund("pending", Some("ch_1"));
+    let (consumer, _) = with_stripe(&ground, &[(200, told)]).await;
+    deliver(&consumer, &update("evt_1", "pending", "requires_action")).await;
+    let delivery = deliver(&consumer, &update("evt_2", "requires_action", "pending")).await;
+    assert!(!delivery.needs_refetch, "{delivery:?}");
+    let charge = json!({"id": "evt_3", "object": "event", "type": "charge.updated", "created": NOW, "livemode": false,
+        "data": {"object": {"id": "ch_1", "object": "charge", "customer": "cus_1", "status": "succeeded"}}});
+    deliver(&consumer, charge.to_string().as_bytes()).await;
+    let state = state(&ground.store, &platform(), "cus_1").await;
+    assert_eq!(state["refunds"]["re_1"]["status"], "pending");
+}
+
 fn invoice(status: &str) -> Value {
     json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "status": status, "amount_due": 5})
 }

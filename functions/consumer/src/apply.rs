@@ -101,11 +101,6 @@ impl Consumer {
         if done.link.is_some() && parents.iter().all(is_owned) {
             return Ok(done.applied);
         }
-        if !named {
-            for parent in &parents {
-                self.store.note_child(parent, &change.key).await?;
-            }
-        }
         self.settle_links(&change.key, &done.extract, done.named, done.link)
             .await?;
         Ok(done.applied)
@@ -156,7 +151,8 @@ impl Consumer {
     }
 
     /// Sees to it that a linked row and those that depend on it belong to whom they must, after the row was written or
-    /// found to be settled as it is described.
+    /// found to be settled as it is described. The parents that count are those that the row shows, not those of an
+    /// event that came late.
     pub(crate) async fn settle_links(
         &self,
         key: &RowKey,
@@ -164,8 +160,14 @@ impl Consumer {
         named: Option<String>,
         link: Option<String>,
     ) -> Result<(), ApplyError> {
-        if named.is_none() && self.customer_of(&parents(key, extract)).await? != link {
-            self.link(key).await?;
+        if named.is_none() {
+            let parents = parents(key, extract);
+            for parent in &parents {
+                self.store.note_child(parent, key).await?;
+            }
+            if self.customer_of(&parents).await? != link {
+                self.link(key).await?;
+            }
         }
         let mut parents_of_children = vec![key.clone()];
         while let Some(parent) = parents_of_children.pop() {

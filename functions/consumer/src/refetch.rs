@@ -172,9 +172,12 @@ impl Consumer {
     }
 
     async fn open_rows(&self, before: i64) -> Result<Vec<Option<RowKey>>, StoreError> {
-        self.store
-            .open_rows(Source::Stripe, self.mode, before, COUNTED_MAX)
-            .await
+        let mut open = Vec::new();
+        for source in Source::ALL {
+            let of_source = self.store.open_rows(source, self.mode, before, COUNTED_MAX);
+            open.extend(of_source.await?);
+        }
+        Ok(open)
     }
 }
 
