@@ -272,7 +272,7 @@ async fn a_key_of_the_other_mode_is_as_good_as_none_and_spoken_of_once() {
     let spoken_of = lines
         .all()
         .join("\n")
-        .matches("the API key is for the other mode: ")
+        .matches("is for the other mode: nothing is read")
         .count();
     assert_eq!(spoken_of, 1);
 }

@@ -138,6 +138,23 @@ fn what_cannot_be_done_is_said_and_ends_with_2() {
     }
 }
 
+/// With a test key a live stack would read nothing, and the reverse: it is refused before anything is started.
+#[test]
+fn dev_refuses_a_key_of_the_other_mode_with_3() {
+    for (mode, key) in [("test", "rk_live_planted"), ("live", "sk_test_planted")] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_billhook"))
+            .args(["dev", "--port", "0"])
+            .env("STRIPE_MODE", mode)
+            .env("STRIPE_API_KEY", key)
+            .output()
+            .expect("the program runs");
+        let message = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(3), "{mode}: {message}");
+        assert!(message.contains("STRIPE_MODE="), "{message}");
+        assert!(!message.contains("planted"), "{message}");
+    }
+}
+
 #[test]
 fn a_dictionary_is_trained_from_the_samples() {
     let out = std::env::temp_dir().join(format!("billhook-{}.zdict", std::process::id()));

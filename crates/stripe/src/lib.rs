@@ -175,8 +175,12 @@ impl StripeApi {
         let key = self.key.read(KEY_AGE_MAX).await.ok()?;
         let warning = match mode_of_key(&key) {
             Some(mode) if mode == self.mode => return None,
-            Some(_) => "the API key is for the other mode: nothing is read from Stripe",
-            None => "the API key begins with none of sk_test_, rk_test_, sk_live_, rk_live_",
+            Some(_) => {
+                "STRIPE_API_KEY, or what its secret holds, is for the other mode: nothing is read from Stripe"
+            }
+            None => {
+                "STRIPE_API_KEY, or what its secret holds, begins with none of sk_test_, rk_test_, sk_live_, rk_live_"
+            }
         };
         (!self.judged.swap(true, Ordering::Relaxed)).then_some(warning)
     }
