@@ -176,6 +176,8 @@ def needs(stack, function):
             found |= {(action, source.arn) for action in QUEUE_ACTIONS}
         else:
             found |= {(action, source.stream_arn) for action in STREAM_ACTIONS}
+            # CloudFormation refuses the mapping without it, and it takes no resource.
+            found.add(("dynamodb:ListStreams", "*"))
         destination = failure_destination(each)
         if destination and stack.by("SQS::Queue", destination, "arn"):
             found.add(("sqs:SendMessage", destination))
