@@ -231,6 +231,7 @@ async fn a_look_that_fails_leaves_the_row_as_it_is_and_marked() {
             "stripe_failed",
         ),
         (200, json!({"id": "sub_2"}), "unreadable"),
+        (200, json!({"id": "sub_1"}), "unreadable"),
         (
             200,
             json!({"id": "sub_1", "livemode": true}),

@@ -80,12 +80,10 @@ impl Consumer {
                 Ok(look) => look,
                 Err(error) => return Ok(self.failed(stripe, key, &error).await),
             };
-            let Some(incoming) = learned(key.kind, &stored, &look, now) else {
-                let reason = match look.fetched {
-                    Fetched::NotFound => "not_found",
-                    Fetched::Object(_) | Fetched::Deleted => return Ok(Refetched::Open),
-                };
-                return Ok(self.told_nothing(key, reason, None));
+            let incoming = match learned(key.kind, &stored, &look, now) {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return Ok(Refetched::Open),
+                Err(reason) => return Ok(self.told_nothing(key, reason, None)),
             };
             let Some(write) = write(&stored, &incoming) else {
                 return Ok(Refetched::Open);
@@ -181,24 +179,30 @@ impl Consumer {
     }
 }
 
-/// What a look tells; none if nothing.
-fn learned(kind: Kind, stored: &StoredRow, look: &Look, now: i64) -> Option<Incoming> {
+/// What a look tells, or why it tells nothing; none if the row's second was not over.
+fn learned(
+    kind: Kind,
+    stored: &StoredRow,
+    look: &Look,
+    now: i64,
+) -> Result<Option<Incoming>, &'static str> {
     // By Stripe's clock if it says, since ours may be ahead of it.
     let over = look.at.map_or(now, |at| at.min(now)) - MARGIN_SECS;
     let shown = stored.row.shown();
     let is_draft = kind == Kind::Invoice && shown.kept.extract["status"] == "draft";
     let (kept, is_final) = match &look.fetched {
         Fetched::Object(object) => {
-            objects::read(kind, object).ok()?;
+            objects::read(kind, object).map_err(|_| "unreadable")?;
             let shown = objects::look(kind, object);
             (shown.kept, shown.is_final)
         }
         Fetched::Deleted => (objects::tombstone(kind, shown.kept.clone()), true),
         // That it was not found is not final: any event after it counts.
         Fetched::NotFound if is_draft => (objects::tombstone(kind, shown.kept.clone()), false),
-        Fetched::NotFound => return None,
+        Fetched::NotFound => return Err("not_found"),
     };
-    (over >= stored.row.second).then(|| Incoming::read(over, kept, is_final))
+    let is_over = over >= stored.row.second;
+    Ok(is_over.then(|| Incoming::read(over, kept, is_final)))
 }
 
 fn write(stored: &StoredRow, incoming: &Incoming) -> Option<Write> {

@@ -176,7 +176,7 @@ async fn any_other_path_is_404_and_any_other_method_405() {
         "/",
         "/webhooks",
         "/webhooks/",
-        "/webhooks/stripe/",
+        "/webhooks/stripe//",
         "/webhooks/stripe/x",
         "/webhooks/Stripe",
         "/webhooks/paypal",
