@@ -168,7 +168,7 @@ FUNCTIONS = [
     ("logs as text", put("WebhookFunction/LoggingConfig", {"LogGroup": ref("WebhookLogGroup")})),
     ("logs without a retention", drop("WebhookLogGroup/RetentionInDays")),
     ("logs deleted with the stack", put("Resources/ApiLogGroup/DeletionPolicy", "Delete")),
-    ("the binary of another function", put("Resources/ConsumerFunction/Metadata/BuildProperties/Binary", "webhook")),
+    ("the binary of another function", put("ConsumerFunction/CodeUri", "../target/lambda/webhook/bootstrap.zip")),
     ("not built by cargo-lambda", put("Resources/ConsumerFunction/Metadata/BuildMethod", "makefile")),
     (
         "a function in a VPC",
@@ -229,7 +229,7 @@ ENVIRONMENT = [
         put("ConsumerFunction/Environment/Variables/EVENT_RETENTION_DAYS", ref("LogRetentionDays")),
     ),
     ("events forgotten after 30 days", put("Parameters/EventRetentionDays/MinValue", 30)),
-    ("a level of log that there is not", put("Parameters/LogLevel/AllowedValues", ["info", "warn", "error", "debug"])),
+    ("a level of log that there is not", put("Parameters/LogLevel/AllowedValues", ["info", "warn", "error", "trace"])),
     ("a tolerance of a day", put("Parameters/SignatureToleranceSecs/Default", 86400)),
     (
         "a secret resolved into a variable",
@@ -441,24 +441,24 @@ API = [
         put("ApiStage/RouteSettings", {"POST /webhooks/stripe": {"ThrottlingRateLimit": 0, "ThrottlingBurstLimit": 0}}),
     ),
     ("no access log", drop("ApiStage/AccessLogSettings")),
-    ("an access log that is no JSON", put("ApiStage/AccessLogSettings/Format", '{"id":$context.requestId')),
-    ("an access log without a status", replace("ApiStage/AccessLogSettings/Format", '"status":"$context.status",', "")),
+    ("an access log that is no JSON", put("ApiStage/AccessLogSettings/Fn::If/1/Format", '{"id":$context.requestId')),
+    ("an access log without a status", replace("ApiStage/AccessLogSettings/Fn::If/1/Format", '"status":"$context.status",', "")),
     (
         "an access log with a header",
         replace(
-            "ApiStage/AccessLogSettings/Format",
+            "ApiStage/AccessLogSettings/Fn::If/1/Format",
             '{"request_id"',
             '{"signature":"$request.header.Stripe-Signature","request_id"',
         ),
     ),
     (
         "an access log with a misspelt variable",
-        replace("ApiStage/AccessLogSettings/Format", "$context.status", "$context.statusCode"),
+        replace("ApiStage/AccessLogSettings/Fn::If/1/Format", "$context.status", "$context.statusCode"),
     ),
     ("an API that nobody can reach", put("Api/DisableExecuteApiEndpoint", True)),
     ("an API for browsers", put("Api/CorsConfiguration", {"AllowOrigins": ["*"]})),
     ("an API for web sockets", put("Api/ProtocolType", "WEBSOCKET")),
-    ("an output of another URL", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "/webhooks/stripe", "/webhook")),
+    ("an output of another URL", replace("Outputs/StripeWebhookUrl/Value/Fn::If/2/Fn::Sub", "/webhooks/stripe", "/webhook")),
 ]
 EVENTS = [
     ("the rule is disabled", put("StripeEventRule/State", "DISABLED")),
@@ -636,7 +636,7 @@ FURTHER = [
         ),
     ),
     ("days that can be a word", put("Parameters/PurchaseDays/AllowedPattern", "^.*$")),
-    ("an output whose reference is not one", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "${Api}", "{Api}")),
+    ("an output whose reference is not one", replace("Outputs/StripeWebhookUrl/Value/Fn::If/2/Fn::Sub", "${Api}", "{Api}")),
     ("an output of the wrong queue", put("Outputs/DeadLetterQueueUrl/Value", ref("EventsQueue"))),
     (
         "the tables' outputs the wrong way round",

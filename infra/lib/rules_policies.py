@@ -1,5 +1,6 @@
 """Rules about the policies of resources: who may reach a queue, a topic or a secret, and only by TLS."""
 
+from graph import environment, program
 from iam import statements
 from model import items, mapping
 from rules import rule
@@ -47,6 +48,26 @@ def tls_only(stack):
             )
 
 
+def names_the_senders(stack, statement, queue):
+    """Whether a statement denies sending to all but the functions that send to the queue and what the services may."""
+    keys = {key.lower(): value for keys in statement.condition.values() for key, value in mapping(keys).items()}
+    senders = {
+        function.get("Role")
+        for function in stack.of("Lambda::Function")
+        if queue.ref in environment(function).values() and program(function) == "webhook"
+    }
+    return (
+        statement.is_for_everybody()
+        and statement.actions == ["sqs:SendMessage"]
+        and not statement.negated
+        and set(statement.condition) == {"ArnNotLike", "Bool"}
+        and set(keys) == {"aws:principalarn", "aws:principalisawsservice"}
+        and str(keys["aws:principalisawsservice"]).lower() == "false"
+        and bool(senders)
+        and senders <= set(items(keys["aws:principalarn"]))
+    )
+
+
 @rule("queue policies keep nobody out who must get in")
 def no_lockout(stack):
     for queue in stack.of("SQS::Queue"):
@@ -55,6 +76,7 @@ def no_lockout(stack):
                 statement.effect == "Deny"
                 and statement.names_resource(queue.arn)
                 and not demands_tls(statement, queue.arn)
+                and not names_the_senders(stack, statement, queue)
             ):
                 yield queue.id, (
                     f"statement {statement.id} of its policy denies more than calls without TLS: the functions"

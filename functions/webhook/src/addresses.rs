@@ -56,17 +56,17 @@ impl Default for Addresses {
 }
 
 impl Addresses {
-    /// Reads `STRIPE_ADDRESSES` (addresses separated by commas; not set: those that this version knows) and `ADDRESS_CHECK`
-    /// (`off`, `log` or `enforce`).
+    /// Reads `MORE_STRIPE_ADDRESSES` (addresses beside those that this version knows, separated by commas) and
+    /// `ADDRESS_CHECK` (`off`, `log` or `enforce`).
     pub fn read(variables: &mut Variables<'_>) -> Self {
         let mut addresses = Self::default();
-        if let Some(text) = variables.optional("STRIPE_ADDRESSES") {
+        if let Some(text) = variables.optional("MORE_STRIPE_ADDRESSES") {
             let listed: Result<Vec<IpAddr>, _> =
                 text.split(',').map(|it| it.trim().parse()).collect();
             match listed {
-                Ok(listed) => addresses.listed = listed,
+                Ok(listed) => addresses.listed.extend(listed),
                 Err(_) => variables.problem(
-                    "STRIPE_ADDRESSES",
+                    "MORE_STRIPE_ADDRESSES",
                     "is no list of IP addresses separated by commas",
                 ),
             }
@@ -111,15 +111,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_replaces_the_known_one_and_a_bad_one_is_a_problem() {
+    fn more_addresses_join_the_known_ones_and_bad_ones_are_a_problem() {
         let lookup = |name: &str| match name {
-            "STRIPE_ADDRESSES" => Some("192.0.2.1, 2001:db8::1".to_owned()),
+            "MORE_STRIPE_ADDRESSES" => Some("192.0.2.1, 2001:db8::1".to_owned()),
             "ADDRESS_CHECK" => Some("enforce".to_owned()),
             _ => None,
         };
         let mut variables = Variables::new(&lookup);
         let addresses = Addresses::read(&mut variables);
-        assert_eq!(addresses.listed.len(), 2);
+        assert_eq!(addresses.listed.len(), OF_STRIPE.len() + 2);
         assert_eq!(addresses.check, Check::Enforce);
         assert!(variables.finish().is_ok());
 
@@ -127,7 +127,7 @@ mod tests {
         let mut variables = Variables::new(&lookup);
         Addresses::read(&mut variables);
         let text = variables.finish().expect_err("problems").to_string();
-        assert!(text.contains("STRIPE_ADDRESSES"), "{text}");
+        assert!(text.contains("MORE_STRIPE_ADDRESSES"), "{text}");
         assert!(text.contains("ADDRESS_CHECK"), "{text}");
     }
 }

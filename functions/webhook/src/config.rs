@@ -9,7 +9,7 @@
 //! | `BEARBILLING_WEBHOOK_SECRETS` | likewise | none |
 //! | `SIGNATURE_TOLERANCE_SECS` | how old a signature may be, in seconds | 300 |
 //! | `WEBHOOK_PATH_TOKEN` | the segment that the paths of the routes end in, 16 to 64 letters, digits, `-` or `_`; the paths without it are not found | none: the bare paths |
-//! | `STRIPE_ADDRESSES` | the addresses that Stripe sends from, separated by commas | those that this version knows |
+//! | `MORE_STRIPE_ADDRESSES` | addresses that Stripe sends from beside those that this version knows, separated by commas | none |
 //! | `ADDRESS_CHECK` | what becomes of a signed delivery of Stripe's from another address: `off`, `log` or `enforce` (403) | `off` |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
 //! | `LOG_LEVEL` | `debug`, `info`, `warn` or `error` | `info` |
