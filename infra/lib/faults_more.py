@@ -702,6 +702,7 @@ FURTHER = [
 ]
 LEDGER = {"Ref": "EventsTable"}
 STATE = {"Ref": "BillingTable"}
+TOPIC = "AlarmTopicPolicy/PolicyDocument/Statement"
 EVENTS_ALARM = "EventsTableThrottlesAlarm/Metrics"
 METRIC = "MetricStat/Metric/Dimensions/0/Value"
 RESTORE = [
@@ -812,6 +813,22 @@ RESTORE = [
     ),
     ("a rule of the parameters that names none", put(f"{NEEDS}/RuleCondition/Fn::And/0/Fn::Equals/0", ref("Access"))),
     ("a stream is not asked for", drop("Rules/ExistingBillingTableNeedsItsStream")),
+    ("no policy of the topic", drop("Resources/AlarmTopicPolicy")),
+    ("a topic in the clear", drop(f"{TOPIC}/0")),
+    ("a topic's TLS where there is TLS", put(f"{TOPIC}/0/Condition", {"Bool": {"aws:SecureTransport": "true"}})),
+    ("a topic that lets nobody in", drop(f"{TOPIC}/0/Condition")),
+    ("a topic that takes no alarms", drop(f"{TOPIC}/1")),
+    (
+        "a topic that takes EventBridge's messages and no alarms",
+        put(f"{TOPIC}/1/Principal", {"Service": "events.amazonaws.com"}),
+    ),
+    (
+        "a topic that takes another account's alarms",
+        put(f"{TOPIC}/1/Condition/StringEquals/aws:SourceAccount", "444455556666"),
+    ),
+    ("a topic that takes everybody's alarms", drop(f"{TOPIC}/1/Condition")),
+    ("a topic whose alarms may subscribe", put(f"{TOPIC}/1/Action", "sns:Subscribe")),
+    ("a policy of another topic", put("AlarmTopicPolicy/Topics", [])),
 ]
 FAULTS = (
     FURTHER
