@@ -98,6 +98,15 @@ VARIANTS = [
             AlarmEmail="a@example.test",
         ),
     ),
+    (
+        "tables that exist already by default",
+        _defaults(
+            AccessEvents="enabled",
+            ExistingEventsTable="live-ledger",
+            ExistingBillingTable="live-state",
+            ExistingBillingTableStream="2026-11-27T10:20:30.456",
+        ),
+    ),
     ("without Bear Billing by default", _defaults(BearBilling="disabled")),
     (
         "other numbers by default",
