@@ -830,6 +830,105 @@ RESTORE = [
     ("a topic whose alarms may subscribe", put(f"{TOPIC}/1/Action", "sns:Subscribe")),
     ("a policy of another topic", put("AlarmTopicPolicy/Topics", [])),
 ]
+_REFUSED = "SignatureMismatchAlarm"
+PLAYED = [
+    (
+        "a rollback alarm with FILL and one of one",
+        all_of(
+            put("WebhookRollbackAlarm/Metrics/0/Expression", "FILL(errors, 0) + FILL(nosecret, 0) + FILL(noqueue, 0)"),
+            put("WebhookRollbackAlarm/EvaluationPeriods", 1),
+        ),
+    ),
+    (
+        "a rollback alarm that any forgery raises",
+        put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
+    ),
+    (
+        "a rollback alarm on all refusals",
+        put("RefusedRollbackAlarm/Metrics/1/MetricStat/Metric/MetricName", "Refused"),
+    ),
+    ("a rollback alarm on any refusal", put("RefusedRollbackAlarm/Metrics/0/Expression", "refused - 0 * sent")),
+    ("a rollback alarm that stays on for an hour", put("ConsumerRollbackAlarm/EvaluationPeriods", 60)),
+    ("mismatches that strangers bring about", put(f"{_REFUSED}/MetricName", "Refused")),
+    (
+        "mismatches that a small shop never has enough of",
+        all_of(put(f"{_REFUSED}/EvaluationPeriods", 3), put(f"{_REFUSED}/Threshold", 3)),
+    ),
+    ("large bodies of strangers", put("BodyTooLargeAlarm/MetricName", "Refused")),
+    (
+        "open rows that flap",
+        all_of(put("UndecidedAlarm/EvaluationPeriods", 1), drop("UndecidedAlarm/DatapointsToAlarm")),
+    ),
+    (
+        "failed refetches in a row, which a small shop has not",
+        all_of(put("RefetchFailedAlarm/EvaluationPeriods", 2), put("RefetchFailedAlarm/DatapointsToAlarm", 2)),
+    ),
+    (
+        "an old secret in a row, which a small shop has not",
+        all_of(put("OldSecretAlarm/EvaluationPeriods", 3), put("OldSecretAlarm/DatapointsToAlarm", 2)),
+    ),
+    (
+        "throttles by sums with FILL, three of five",
+        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "FILL(writes, 0) + FILL(parkedwrites, 0) + timelinewrites * 0 + reads * 0"),
+    ),
+    (
+        "refusals that pass for throttling",
+        put("ThrottledRequestsAlarm/Metrics/0/Expression", "IF(clienterrors - 0 * refused >= 100, 1, 0)"),
+    ),
+    ("a flood that is none", put("Parameters/FloodRequests/MinValue", 1)),
+    (
+        "the other mode beside events of this one",
+        put("OtherModeAlarm/Metrics/0/Expression", "IF(other > 0, 1, 0) + 0 * applied"),
+    ),
+    ("a metric that the function does not write", put("ParkedAlarm/MetricName", "ParkedEvents")),
+    ("silence by a metric that ignored events keep alive", put("SilenceAlarm/MetricName", "Ignored")),
+    ("dead letters seen only in time", all_of(put("DeadLettersAlarm/EvaluationPeriods", 1), drop("DeadLettersAlarm/DatapointsToAlarm"))),
+    (
+        "an alarm that nobody has seen go off",
+        resource(
+            "RetryAlarm",
+            "CloudWatch::Alarm",
+            {
+                "AlarmDescription": "Deliveries fail and are retried. First: read the consumer's log for the outcome retry.",
+                "Namespace": "billhook",
+                "MetricName": "Retry",
+                "Dimensions": [{"Name": "Stack", "Value": ref("AWS::StackName")}],
+                "Statistic": "Sum",
+                "Period": 300,
+                "EvaluationPeriods": 1,
+                "Threshold": 10,
+                "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "notBreaching",
+                "AlarmActions": [ref("AlarmTopic")],
+            },
+            Condition="HasAlarms",
+        ),
+    ),
+]
+SENDERS = [
+    (
+        "senders that leave out the webhook's role",
+        put("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Condition/ArnNotLike/aws:PrincipalArn", [ref("QueueSenders")]),
+    ),
+    (
+        "senders that leave out EventBridge",
+        drop("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Condition/Bool"),
+    ),
+    (
+        "a deny of more than sending",
+        put("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Action", "sqs:*"),
+    ),
+    ("a route without the token", put("StripeRoute/RouteKey", "POST /webhooks/stripe")),
+    ("a token that the function is not told of", drop("WebhookFunction/Environment/Variables/WEBHOOK_PATH_TOKEN")),
+    ("recovery of the ledger off by default", put("Parameters/LedgerRecovery/Default", "disabled")),
+    ("no access log by default", put("Parameters/ApiLog/Default", "disabled")),
+    ("no alarms by default", put("Parameters/WithAlarms/Default", "disabled")),
+    (
+        "the source in place of an archive, and no way to build it",
+        put("ConsumerFunction/CodeUri", "../functions/consumer"),
+    ),
+]
+
 FAULTS = (
     FURTHER
     + QUEUES
@@ -846,4 +945,6 @@ FAULTS = (
     + DASHBOARD
     + WHOLE
     + RESTORE
+    + PLAYED
+    + SENDERS
 )
