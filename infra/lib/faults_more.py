@@ -841,7 +841,10 @@ PLAYED = [
     ),
     (
         "a rollback alarm that any forgery raises",
-        put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
+        all_of(
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/Dimensions/1/Value", "signature_mismatch"),
+        ),
     ),
     (
         "a rollback alarm on all refusals",
