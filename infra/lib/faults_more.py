@@ -908,7 +908,9 @@ PLAYED = [
         ),
     ),
 ]
-SENDERS = [
+OPTIONS = [
+    ("versions that go with new settings", drop("Resources/ConsumerFunction/UpdateReplacePolicy")),
+    ("versions that go with new code", put("Resources/ConsumerFunction/DeletionPolicy", "Delete")),
     (
         "senders that leave out the webhook's role",
         put("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Condition/ArnNotLike/aws:PrincipalArn", [ref("QueueSenders")]),
@@ -949,5 +951,5 @@ FAULTS = (
     + WHOLE
     + RESTORE
     + PLAYED
-    + SENDERS
+    + OPTIONS
 )
