@@ -908,6 +908,20 @@ PLAYED = [
         ),
     ),
 ]
+# What AWS refuses in places where no rule of ours looks.
+REFUSED = [
+    ("a role described at too great a length", put("WebhookRole/Description", "x" * 1001)),
+    ("a function described at too great a length", put("WebhookFunction/Description", "x" * 257)),
+    ("a version described at too great a length", replace("WebhookFunction/VersionDescription/Fn::Sub", "memory", "memory" * 40)),
+    ("an alarm described at too great a length", put("LagAlarm/AlarmDescription", "First: see. " * 90)),
+    ("a rule described at too great a length", put("StripeEventRule/Description", "x" * 513)),
+    ("a dashboard's name with a blank", put("Dashboard/DashboardName", sub("${AWS::StackName} live"))),
+    ("a log group's name with a blank", put("WebhookLogGroup/LogGroupName", "billhook webhook")),
+    ("a policy name with a slash", put("WebhookRole/Policies/0/PolicyName", "web/hook")),
+    ("a misspelt member of a target", put("StripeEventRule/Targets/0/DeadletterConfig", {"Arn": get("DeadLetterQueue", "Arn")})),
+    ("a statistic that there is not", put("FloodAlarm/Statistic", "Total")),
+    ("a unit of a budget that there is not", put("CostBudget/Budget/TimeUnit", "WEEKLY")),
+]
 OPTIONS = [
     ("versions that go with new settings", drop("Resources/ConsumerFunction/UpdateReplacePolicy")),
     ("versions that go with new code", put("Resources/ConsumerFunction/DeletionPolicy", "Delete")),
@@ -951,5 +965,6 @@ FAULTS = (
     + WHOLE
     + RESTORE
     + PLAYED
+    + REFUSED
     + OPTIONS
 )
