@@ -78,6 +78,8 @@ def judge_file(path):
             results += own_rules(source, expanded, path, own)
             results.append(("cfn-lint, of the expanded template", attempt("cfn-lint", expanded)))
             results.append(("cloudformation-validate, of the template filled in", attempt("cloudformation-validate", expanded)))
+            if own:
+                results += simulated(expanded)
             results.append(("checkov, of the expanded template", checkov.result()))
             if preflight:
                 results.append(("cdk-preflight, of the template filled in", preflight.result()))
@@ -113,6 +115,17 @@ def attempt(linter, subject):
         return function(subject)
     except Exception as error:
         return [f"{linter} cannot judge this template: {type(error).__name__}: {error}"]
+
+
+def simulated(expanded):
+    """What the IAM simulator finds; nothing where it cannot be had, which is said."""
+    import simulate
+
+    missing = simulate.install()
+    if missing:
+        print(f"SKIPPED: the IAM simulator: {missing}")
+        return []
+    return [("roles and queues let in whom they must, says an IAM simulator", simulate.findings(expanded))]
 
 
 def skipped(why, results):
