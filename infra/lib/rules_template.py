@@ -1,5 +1,8 @@
 """Rules about the template as a whole: references, conditions, what is of no use, what is switched off."""
 
+import glob
+import json
+import os
 import re
 
 import scenarios
@@ -194,3 +197,23 @@ def keeps_versions(raw):
         and mapping(raw).get("UpdateReplacePolicy") == "Retain"
         and "DeletionPolicy" not in raw
     )
+
+
+# What a change of does harm in a stack that runs, and why; by type and property.
+FROZEN = {
+    ("AWS::SecretsManager::Secret", "GenerateSecretString"): "CloudFormation overwrites the secret that was put there",
+    ("AWS::IAM::ManagedPolicy", "Description"): "the policy is replaced, and whoever has it attached loses it",
+    ("AWS::DynamoDB::Table", "KeySchema"): "the table is replaced by an empty one",
+}
+
+
+@rule("what must not change in a running stack is as it was released", once=True)
+def frozen(written):
+    for path in sorted(glob.glob(os.path.join(os.path.dirname(written.path), "released", "*.json"))) if written.own else ():
+        with open(path, encoding="utf-8") as file:
+            released = mapping(json.load(file).get("Resources"))
+        for id, raw in released.items():
+            now = mapping(written.expanded.get("Resources")).get(id)
+            for (kind, name), why in FROZEN.items():
+                if raw.get("Type") == kind and now and now["Properties"].get(name) != raw["Properties"].get(name):
+                    yield id, f"its {name} is another one than in {os.path.basename(path)}: {why}"
