@@ -133,15 +133,15 @@ class Alarm:
         """How long at most a data point has a say, in minutes."""
         return (self.periods + FURTHER_PERIODS) * self.period
 
-    def states(self, data, minutes, late=0, aligned=False):
-        """The minute and the state, of each minute's end. `late` is a number or tells it of a name space."""
+    def states(self, data, start, end, late=0, aligned=False):
+        """The state at each time from `start` until before `end`. `late` is a number or tells it of a name space."""
         state = INSUFFICIENT_DATA
-        for minute in range(minutes):
-            state = self.state(data, minute + 1, state, late, aligned)
-            yield minute, state
+        for now in range(start, end):
+            state = self.state(data, now, state, late, aligned)
+            yield now, state
 
-    def state(self, data, now, before, late=0, aligned=False):
-        """The state at a time, when this many minutes are over."""
+    def state(self, data, now, before=INSUFFICIENT_DATA, late=0, aligned=False):
+        """The state at a time, when this many minutes are over, given the one before it."""
         points = self.points(data, now, late, aligned)
         recent = [points[index] for index in sorted(points)]
         breaching = [self.breaches(value, self.threshold) for value in recent]

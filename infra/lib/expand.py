@@ -34,8 +34,13 @@ def expand(template):
         properties = resource.get("Properties", {})
         # `sam package` would put an S3 address here.
         if resource.get("Type") == "AWS::Serverless::Function" and isinstance(properties.get("CodeUri"), str):
-            properties["CodeUri"] = {"Bucket": "artifacts", "Key": properties["CodeUri"].rsplit("/", 1)[-1]}
+            properties["CodeUri"] = {"Bucket": "artifacts", "Key": code_name(properties["CodeUri"])}
     return plain(transform(template, {}, _Policies()))
+
+
+def code_name(uri):
+    """What a function's code is called: the folder of its source or of its archive."""
+    return uri.rstrip("/").removesuffix("/bootstrap.zip").rsplit("/", 1)[-1]
 
 
 def plain(value):

@@ -39,7 +39,7 @@ FAULTS = [
     ),
     ("an API integration's timeout above its limit", put("WebhookIntegration/TimeoutInMillis", 60000)),
     ("the TLS-only Deny turned into Allow", put("EventsQueuePolicy/PolicyDocument/Statement/0/Effect", "Allow")),
-    ("a dashboard with invalid JSON", replace("Dashboard/DashboardBody/Fn::Sub", '"widgets": [', '"widgets": [,')),
+    ("a dashboard with invalid JSON", replace("Dashboard/DashboardBody/Fn::Sub/0", '"widgets": [', '"widgets": [,')),
     ("no encryption of the queue", put("EventsQueue/SqsManagedSseEnabled", False)),
     ("log retention of 89 days", put("ConsumerLogGroup/RetentionInDays", 89)),
 ]

@@ -7,6 +7,8 @@ ACCESS_POLICY = "AccessRole/Policies/0/PolicyDocument/Statement"
 DEPLOY_POLICY = "DeployRole/Policies/0/PolicyDocument/Statement"
 TRUST = "AssumeRolePolicyDocument/Statement/0"
 TLS = "PolicyDocument/Statement/0"
+TABLES_OF = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
+NEEDS = "Rules/ExistingBillingTableNeedsItsStream"
 
 
 def get(id, attribute):
@@ -168,7 +170,7 @@ FUNCTIONS = [
     ("logs as text", put("WebhookFunction/LoggingConfig", {"LogGroup": ref("WebhookLogGroup")})),
     ("logs without a retention", drop("WebhookLogGroup/RetentionInDays")),
     ("logs deleted with the stack", put("Resources/ApiLogGroup/DeletionPolicy", "Delete")),
-    ("the binary of another function", put("Resources/ConsumerFunction/Metadata/BuildProperties/Binary", "webhook")),
+    ("the binary of another function", put("ConsumerFunction/CodeUri", "../target/lambda/webhook/bootstrap.zip")),
     ("not built by cargo-lambda", put("Resources/ConsumerFunction/Metadata/BuildMethod", "makefile")),
     (
         "a function in a VPC",
@@ -229,7 +231,7 @@ ENVIRONMENT = [
         put("ConsumerFunction/Environment/Variables/EVENT_RETENTION_DAYS", ref("LogRetentionDays")),
     ),
     ("events forgotten after 30 days", put("Parameters/EventRetentionDays/MinValue", 30)),
-    ("a level of log that there is not", put("Parameters/LogLevel/AllowedValues", ["info", "warn", "error", "debug"])),
+    ("a level of log that there is not", put("Parameters/LogLevel/AllowedValues", ["info", "warn", "error", "trace"])),
     ("a tolerance of a day", put("Parameters/SignatureToleranceSecs/Default", 86400)),
     (
         "a secret resolved into a variable",
@@ -441,24 +443,24 @@ API = [
         put("ApiStage/RouteSettings", {"POST /webhooks/stripe": {"ThrottlingRateLimit": 0, "ThrottlingBurstLimit": 0}}),
     ),
     ("no access log", drop("ApiStage/AccessLogSettings")),
-    ("an access log that is no JSON", put("ApiStage/AccessLogSettings/Format", '{"id":$context.requestId')),
-    ("an access log without a status", replace("ApiStage/AccessLogSettings/Format", '"status":"$context.status",', "")),
+    ("an access log that is no JSON", put("ApiStage/AccessLogSettings/Fn::If/1/Format", '{"id":$context.requestId')),
+    ("an access log without a status", replace("ApiStage/AccessLogSettings/Fn::If/1/Format", '"status":"$context.status",', "")),
     (
         "an access log with a header",
         replace(
-            "ApiStage/AccessLogSettings/Format",
+            "ApiStage/AccessLogSettings/Fn::If/1/Format",
             '{"request_id"',
             '{"signature":"$request.header.Stripe-Signature","request_id"',
         ),
     ),
     (
         "an access log with a misspelt variable",
-        replace("ApiStage/AccessLogSettings/Format", "$context.status", "$context.statusCode"),
+        replace("ApiStage/AccessLogSettings/Fn::If/1/Format", "$context.status", "$context.statusCode"),
     ),
     ("an API that nobody can reach", put("Api/DisableExecuteApiEndpoint", True)),
     ("an API for browsers", put("Api/CorsConfiguration", {"AllowOrigins": ["*"]})),
     ("an API for web sockets", put("Api/ProtocolType", "WEBSOCKET")),
-    ("an output of another URL", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "/webhooks/stripe", "/webhook")),
+    ("an output of another URL", replace("Outputs/StripeWebhookUrl/Value/Fn::If/2/Fn::Sub", "/webhooks/stripe", "/webhook")),
 ]
 EVENTS = [
     ("the rule is disabled", put("StripeEventRule/State", "DISABLED")),
@@ -551,21 +553,23 @@ ALARMS = [
 DASHBOARD = [
     (
         "a graph of a misspelt metric",
-        replace("Dashboard/DashboardBody/Fn::Sub", '"billhook", "Applied"', '"billhook", "Applies"'),
+        replace("Dashboard/DashboardBody/Fn::Sub/0", '"billhook", "Applied"', '"billhook", "Applies"'),
     ),
     (
         "a graph of a queue that there is not",
-        replace("Dashboard/DashboardBody/Fn::Sub", '"QueueName", "${EventsQueue.QueueName}"', '"QueueName", "events"'),
+        replace(
+            "Dashboard/DashboardBody/Fn::Sub/0", '"QueueName", "${EventsQueue.QueueName}"', '"QueueName", "events"'
+        ),
     ),
     (
         "a graph of another name space",
-        replace("Dashboard/DashboardBody/Fn::Sub", '"AWS/ApiGateway"', '"AWS/ApiGatewayV2"'),
+        replace("Dashboard/DashboardBody/Fn::Sub/0", '"AWS/ApiGateway"', '"AWS/ApiGatewayV2"'),
     ),
-    ("a graph of another Region", replace("Dashboard/DashboardBody/Fn::Sub", '"${AWS::Region}"', '"us-west-1"')),
+    ("a graph of another Region", replace("Dashboard/DashboardBody/Fn::Sub/0", '"${AWS::Region}"', '"us-west-1"')),
     (
         "a graph of a function that may not be there",
         replace(
-            "Dashboard/DashboardBody/Fn::Sub",
+            "Dashboard/DashboardBody/Fn::Sub/0",
             '"FunctionName", "${ConsumerFunction}", {"label": "consumer errors"}',
             '"FunctionName", "${AccessFunction}", {"label": "consumer errors"}',
         ),
@@ -620,7 +624,7 @@ FURTHER = [
     ("tracing that is not allowed", put("Globals/Function/Tracing", "Active")),
     (
         "a graph of a statistic that there is not",
-        replace("Dashboard/DashboardBody/Fn::Sub", '"stat": "p99"', '"stat": "99p"'),
+        replace("Dashboard/DashboardBody/Fn::Sub/0", '"stat": "p99"', '"stat": "99p"'),
     ),
     (
         "two queues of one name",
@@ -636,7 +640,7 @@ FURTHER = [
         ),
     ),
     ("days that can be a word", put("Parameters/PurchaseDays/AllowedPattern", "^.*$")),
-    ("an output whose reference is not one", replace("Outputs/StripeWebhookUrl/Value/Fn::Sub", "${Api}", "{Api}")),
+    ("an output whose reference is not one", replace("Outputs/StripeWebhookUrl/Value/Fn::If/2/Fn::Sub", "${Api}", "{Api}")),
     ("an output of the wrong queue", put("Outputs/DeadLetterQueueUrl/Value", ref("EventsQueue"))),
     (
         "the tables' outputs the wrong way round",
@@ -696,6 +700,136 @@ FURTHER = [
         ),
     ),
 ]
+LEDGER = {"Ref": "EventsTable"}
+STATE = {"Ref": "BillingTable"}
+TOPIC = "AlarmTopicPolicy/PolicyDocument/Statement"
+EVENTS_ALARM = "EventsTableThrottlesAlarm/Metrics"
+METRIC = "MetricStat/Metric/Dimensions/0/Value"
+RESTORE = [
+    (
+        "a named ledger is told, but may not be written",
+        put(f"{CONSUMER_POLICY}/3/Resource", get("EventsTable", "Arn")),
+    ),
+    (
+        "a named ledger may be written, but is not told",
+        put("ConsumerFunction/Environment/Variables/EVENTS_TABLE", LEDGER),
+    ),
+    (
+        "the consumer keeps the made billing table",
+        put("ConsumerFunction/Environment/Variables/BILLING_TABLE", STATE),
+    ),
+    (
+        "the access function keeps the made billing table",
+        put("AccessFunction/Environment/Variables/BILLING_TABLE", STATE),
+    ),
+    (
+        "the names of the tables the wrong way round",
+        swap(
+            "ConsumerFunction/Environment/Variables/EVENTS_TABLE/Fn::If/2",
+            "ConsumerFunction/Environment/Variables/BILLING_TABLE/Fn::If/2",
+        ),
+    ),
+    (
+        "the branches of a table's name the wrong way round",
+        swap(
+            "ConsumerFunction/Environment/Variables/BILLING_TABLE/Fn::If/1",
+            "ConsumerFunction/Environment/Variables/BILLING_TABLE/Fn::If/2",
+        ),
+    ),
+    ("the open rows of every table", put(f"{CONSUMER_POLICY}/2/Resource/Fn::If/2", sub(TABLES_OF + "*/index/open"))),
+    (
+        "the open rows of the ledger",
+        put(f"{CONSUMER_POLICY}/2/Resource/Fn::If/2", sub(TABLES_OF + "${ExistingEventsTable}/index/open")),
+    ),
+    (
+        "a named table's index is another one",
+        replace(f"{CONSUMER_POLICY}/2/Resource/Fn::If/2/Fn::Sub", "/index/open", "/index/ends"),
+    ),
+    (
+        "a table of another account",
+        replace(f"{CONSUMER_POLICY}/3/Resource/Fn::If/2/Fn::Sub", "${AWS::AccountId}", "444455556666"),
+    ),
+    (
+        "a named table of another Region",
+        replace(f"{CONSUMER_POLICY}/3/Resource/Fn::If/2/Fn::Sub", "${AWS::Region}", "eu-west-1"),
+    ),
+    (
+        "readers may read the made billing table only",
+        put("BillingReadPolicy/PolicyDocument/Statement/0/Resource/0", get("BillingTable", "Arn")),
+    ),
+    (
+        "readers may read a named ledger",
+        replace(
+            "BillingReadPolicy/PolicyDocument/Statement/0/Resource/0/Fn::If/2/Fn::Sub",
+            "${ExistingBillingTable}",
+            "${ExistingEventsTable}",
+        ),
+    ),
+    ("the alarm looks at the made ledger", put(f"{EVENTS_ALARM}/1/{METRIC}", LEDGER)),
+    ("the alarm on an index looks at the made ledger", put(f"{EVENTS_ALARM}/2/{METRIC}", LEDGER)),
+    (
+        "the alarm looks at the ledger in place of the state",
+        put(f"BillingTableThrottlesAlarm/Metrics/1/{METRIC}/Fn::If/2", ref("ExistingEventsTable")),
+    ),
+    ("the dashboard shows the made ledger", put("Dashboard/DashboardBody/Fn::Sub/1/EventsTableName", LEDGER)),
+    ("the output tells the made billing table", put("Outputs/BillingTableName/Value", STATE)),
+    (
+        "the outputs of named tables the wrong way round",
+        swap("Outputs/EventsTableName/Value/Fn::If/2", "Outputs/BillingTableName/Value/Fn::If/2"),
+    ),
+    (
+        "the mapping reads the made table's stream",
+        put("AccessSource/EventSourceArn", get("BillingTable", "StreamArn")),
+    ),
+    (
+        "the mapping reads the ledger's stream",
+        replace(
+            "AccessSource/EventSourceArn/Fn::If/2/Fn::Sub", "${ExistingBillingTable}/", "${ExistingEventsTable}/"
+        ),
+    ),
+    (
+        "the mapping reads a table in place of its stream",
+        replace("AccessSource/EventSourceArn/Fn::If/2/Fn::Sub", "/stream/${ExistingBillingTableStream}", ""),
+    ),
+    (
+        "the access function may read the made table's stream only",
+        put(f"{ACCESS_POLICY}/0/Resource", get("BillingTable", "StreamArn")),
+    ),
+    ("a table is made beside the named one", drop("Resources/EventsTable/Condition")),
+    ("the tables' conditions the wrong way round", swap("Conditions/MakesEventsTable", "Conditions/MakesBillingTable")),
+    (
+        "a table is made only where one is named",
+        put("Conditions/MakesBillingTable", {"Fn::Not": [{"Fn::Equals": [ref("ExistingBillingTable"), ""]}]}),
+    ),
+    ("both tables hang on one parameter", put("Conditions/MakesEventsTable/Fn::Equals/0", ref("ExistingBillingTable"))),
+    ("a table's name is anything", drop("Parameters/ExistingBillingTable/AllowedPattern")),
+    (
+        "a named ledger makes no new version",
+        replace("ConsumerFunction/VersionDescription/Fn::Sub", "${ExistingEventsTable}", ""),
+    ),
+    (
+        "a named billing table makes no new version of the access function",
+        replace("AccessFunction/VersionDescription/Fn::Sub", "${ExistingBillingTable}", ""),
+    ),
+    ("a rule of the parameters that names none", put(f"{NEEDS}/RuleCondition/Fn::And/0/Fn::Equals/0", ref("Access"))),
+    ("a stream is not asked for", drop("Rules/ExistingBillingTableNeedsItsStream")),
+    ("no policy of the topic", drop("Resources/AlarmTopicPolicy")),
+    ("a topic in the clear", drop(f"{TOPIC}/0")),
+    ("a topic's TLS where there is TLS", put(f"{TOPIC}/0/Condition", {"Bool": {"aws:SecureTransport": "true"}})),
+    ("a topic that lets nobody in", drop(f"{TOPIC}/0/Condition")),
+    ("a topic that takes no alarms", drop(f"{TOPIC}/1")),
+    (
+        "a topic that takes EventBridge's messages and no alarms",
+        put(f"{TOPIC}/1/Principal", {"Service": "events.amazonaws.com"}),
+    ),
+    (
+        "a topic that takes another account's alarms",
+        put(f"{TOPIC}/1/Condition/StringEquals/aws:SourceAccount", "444455556666"),
+    ),
+    ("a topic that takes everybody's alarms", drop(f"{TOPIC}/1/Condition")),
+    ("a topic whose alarms may subscribe", put(f"{TOPIC}/1/Action", "sns:Subscribe")),
+    ("a policy of another topic", put("AlarmTopicPolicy/Topics", [])),
+]
 FAULTS = (
     FURTHER
     + QUEUES
@@ -711,4 +845,5 @@ FAULTS = (
     + ALARMS
     + DASHBOARD
     + WHOLE
+    + RESTORE
 )

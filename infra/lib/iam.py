@@ -3,7 +3,14 @@
 import fnmatch
 import re
 
-from model import items, mapping
+from model import ACCOUNT, items, mapping
+
+
+HARMLESS = {
+    ("Bool", "aws:securetransport", "true"),
+    # In a trust policy: the service acts for this account.
+    ("StringEquals", "aws:sourceaccount", ACCOUNT),
+}
 
 
 class Statement:
@@ -84,7 +91,7 @@ def role_statements(stack, role):
 def is_harmless(condition):
     """Whether a condition on an Allow always holds for calls from within the account over TLS."""
     return all(
-        (operator, key.lower(), str(value).lower()) in {("Bool", "aws:securetransport", "true")}
+        (operator, key.lower(), str(value).lower()) in HARMLESS
         for operator, keys in condition.items()
         for key, value in mapping(keys).items()
     )

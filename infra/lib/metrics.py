@@ -119,7 +119,7 @@ _WELCOME = {
 
 # How many there are, and not how often something happened.
 _LEVELS = {"NeedsRefetch"}
-_BY_REASON = {"RefetchFailed", "Refused"}
+_BY_REASON = {"RefetchFailed", "Refused", "RefusedFromStripe"}
 
 
 @functools.cache

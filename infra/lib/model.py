@@ -12,6 +12,9 @@ import re
 
 REGION, ACCOUNT, STACK_NAME = "eu-central-1", "111122223333", "stack"
 NO_VALUE = object()
+# What ends the ARN of every stream.
+STREAM_LABEL = "2026-01-01T00:00:00.000"
+STREAM_LABELS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+")
 # The label of the stack that is made of the defaults.
 DEFAULTS = "the defaults"
 PSEUDO = {
@@ -176,7 +179,7 @@ class Resource:
     @property
     def stream_arn(self):
         """Of a table: the ARN of its stream."""
-        return f"{self.arn}/stream/2026-01-01T00:00:00.000"
+        return f"{self.arn}/stream/{STREAM_LABEL}"
 
     def attribute(self, attribute):
         """What `GetAtt` gives."""
@@ -202,6 +205,32 @@ class Resource:
         return self.stack.value(mapping(self.raw.get("Properties")).get(key))
 
 
+def naming_parameter(template, raw):
+    """The parameter that names a table which exists already: the table is made only where it is empty. Or None."""
+    condition = raw.get("Condition")
+    conditions = mapping(template.get("Conditions"))
+    if raw.get("Type") != "AWS::DynamoDB::Table" or not isinstance(condition, str):
+        return None
+    sides = items(mapping(conditions.get(condition)).get("Fn::Equals"))
+    names = (mapping(side).get("Ref") for side in sides if "" in sides)
+    return next((name for name in names if isinstance(name, str)), None)
+
+
+class GivenTable(Resource):
+    """A table that a parameter names, in the place of the one that the template would make. Taken to be like it."""
+
+    @functools.cached_property
+    def name(self):
+        """The parameter's value."""
+        return str(self.stack.values.get(naming_parameter(self.stack.template, self.raw)))
+
+    @property
+    def stream_arn(self):
+        """The ARN of its stream, with the label that a parameter gives."""
+        labels = (value for value in self.stack.values.values() if STREAM_LABELS.fullmatch(str(value)))
+        return f"{self.arn}/stream/{next(labels, STREAM_LABEL)}"
+
+
 class Stack:
     """What a template makes of given parameters."""
 
@@ -218,7 +247,13 @@ class Stack:
             if isinstance(raw, dict)
         }
         self.resources = {id: r for id, r in self.all.items() if self.holds(r.raw.get("Condition"))}
-        for resource in self.resources.values():
+        # Not in `resources`: a reference to what the template would have made leads nowhere.
+        self.given = {
+            id: GivenTable(self, id, r.raw)
+            for id, r in self.all.items()
+            if id not in self.resources and self.values.get(naming_parameter(template, r.raw))
+        }
+        for resource in (*self.resources.values(), *self.given.values()):
             resource.properties = mapping(self.value(resource.raw.get("Properties")))
         self.outputs = {
             name: mapping(self.value(output))
@@ -232,9 +267,9 @@ class Stack:
         return self.label == DEFAULTS
 
     def of(self, *types):
-        """The resources of these types. Short names are of AWS: `SQS::Queue`."""
+        """The resources of these types, tables that parameters name included. Short names are of AWS: `SQS::Queue`."""
         wanted = {f"AWS::{kind}" for kind in types}
-        return [resource for resource in self.resources.values() if resource.type in wanted]
+        return [each for each in (*self.resources.values(), *self.given.values()) if each.type in wanted]
 
     def by(self, kind, value, key="ref"):
         """The resource of this type whose name, ref or ARN is this value, or None."""

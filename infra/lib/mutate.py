@@ -7,7 +7,7 @@ through must be there.
 
 import copy
 
-SECTIONS = ("Conditions", "Globals", "Metadata", "Outputs", "Parameters", "Resources", "Transform")
+SECTIONS = ("Conditions", "Globals", "Metadata", "Outputs", "Parameters", "Resources", "Rules", "Transform")
 
 
 def put(path, value):

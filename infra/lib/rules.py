@@ -26,6 +26,7 @@ MODULES = [
     "rules_events",
     "rules_deploy",
     "rules_alarms",
+    "rules_plays",
     "rules_coverage",
     "rules_dashboard",
     "rules_parameters",

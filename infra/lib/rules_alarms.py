@@ -238,7 +238,8 @@ def periods(stack):
         if is_silence(alarm):
             if stack.is_default and period * evaluated < 3600:
                 yield alarm.id, f"tells of silence after {period * evaluated} s, too soon for a quiet hour"
-        elif kinds(alarm) and period * needed > 1800:
+        # That good things stay away takes longer to see than that bad ones happen.
+        elif kinds(alarm) and period * needed > (3600 if GOOD in kinds(alarm) else 1800):
             yield alarm.id, f"must be bad for {period * needed} s before it goes off: too late"
 
 

@@ -64,20 +64,23 @@ def paths(stack):
             continue
         routes = [route for route in stack.of("ApiGatewayV2::Route") if function_of(stack, route)[0] is function]
         keys = {route.get("RouteKey") for route in routes}
-        if "POST /webhooks/stripe" not in keys:
-            yield function.id, "no route POST /webhooks/stripe leads to it: Stripe's deliveries are answered 404"
+        token = function.get("Environment", "Variables", "WEBHOOK_PATH_TOKEN")
+        paths_ = {path + (f"/{token}" if token else ""): variable for path, variable in PATHS.items()}
+        stripe = next(iter(paths_))
+        if f"POST {stripe}" not in keys:
+            yield function.id, f"no route POST {stripe} leads to it: Stripe's deliveries are answered 404"
         for route in stack.of("ApiGatewayV2::Route"):
             method, _, path = str(route.get("RouteKey")).partition(" ")
-            if method != "POST" or path not in PATHS:
+            if method != "POST" or path not in paths_:
                 yield (
                     route.id,
-                    f"RouteKey is {route.get('RouteKey')}; the webhook answers POST on {' and '.join(PATHS)}",
+                    f"RouteKey is {route.get('RouteKey')}; the webhook answers POST on {' and '.join(paths_)}",
                 )
-            elif not function.get("Environment", "Variables", PATHS[path]):
-                yield route.id, f"is there, but {function.id} has no {PATHS[path]}: everything on it is answered 500"
+            elif not function.get("Environment", "Variables", paths_[path]):
+                yield route.id, f"is there, but {function.id} has no {paths_[path]}: everything on it is answered 500"
             if route not in routes:
                 yield route.id, "does not lead to the webhook"
-        for path, variable in PATHS.items():
+        for path, variable in paths_.items():
             if function.get("Environment", "Variables", variable) and f"POST {path}" not in keys:
                 yield function.id, f"has {variable}, but no route POST {path} leads to it"
 
@@ -210,6 +213,9 @@ def stages(stack):
         group = stack.by(
             "Logs::LogGroup", str(stage.get("AccessLogSettings", "DestinationArn")).removesuffix(":*") + ":*", "arn"
         )
+        # It can be turned off, and is not by default.
+        if not stage.get("AccessLogSettings") and is_ours(stack) and not stack.is_default:
+            continue
         if group is None:
             yield stage.id, "has no AccessLogSettings with a log group of this template: nobody can tell who called"
         yield from ((stage.id, problem) for problem in format_problems(stage.get("AccessLogSettings", "Format")))

@@ -8,14 +8,16 @@ from rules_alarms import is_silence, watched
 # What of this project's must be watched: by program, the metrics and, where it counts, the reason.
 OWN = {
     "webhook": [
-        ("Refused", "signature_mismatch"),
+        # Of Stripe's own: what strangers can bring about is on the dashboard and wakes nobody.
+        ("RefusedFromStripe", "signature_mismatch"),
+        ("RefusedFromStripe", "body_too_large"),
+        # Genuine signatures, so no stranger's.
         ("Refused", "timestamp_too_old"),
         ("Refused", "timestamp_in_future"),
-        ("Refused", "body_too_large"),
         ("SecretRefreshFailures", None),
         ("OldSecretOnly", None),
     ],
-    "consumer": [("Parked", None), ("NeedsRefetch", None), ("LagSecs", None), ("RefetchFailed", None)],
+    "consumer": [("OtherMode", None), ("Parked", None), ("NeedsRefetch", None), ("LagSecs", None), ("RefetchFailed", None)],
 }
 # What is counted only where a function has this variable.
 ONLY_WITH = {"RefetchFailed": "STRIPE_API_KEY_SECRET_ARN"}
@@ -40,8 +42,13 @@ def is_watched(stack, namespace, names, **dimensions):
 
 
 def applies(stack):
-    """Whether the template means to watch at all: one of ours, or one with alarms."""
-    return is_ours(stack) or stack.of("CloudWatch::Alarm")
+    """Whether the stack means to watch at all: one with alarms, or ours as it is by default."""
+    return bool(stack.of("CloudWatch::Alarm")) or is_watched_over(stack)
+
+
+def is_watched_over(stack):
+    """Whether it is one of our stacks, with alarms. They can be turned off, and are not by default."""
+    return is_ours(stack) and (stack.is_default or bool(stack.of("CloudWatch::Alarm")))
 
 
 @rule("every dead-letter queue has an alarm")
@@ -56,7 +63,7 @@ def dead_letters(stack):
 
 @rule("every queue that feeds a function has an alarm on its age")
 def queue_age(stack):
-    for queue in main_queues(stack) if is_ours(stack) else ():
+    for queue in main_queues(stack) if is_watched_over(stack) else ():
         if not is_watched(stack, "AWS/SQS", {"ApproximateAgeOfOldestMessage"}, QueueName=queue.name):
             yield (
                 queue.id,
@@ -66,7 +73,7 @@ def queue_age(stack):
 
 @rule("every function has alarms on errors and throttles")
 def functions(stack):
-    for function in stack.of("Lambda::Function") if is_ours(stack) else ():
+    for function in stack.of("Lambda::Function") if is_watched_over(stack) else ():
         wanted = ["Errors", "Throttles"] if program(function) in ("webhook", "consumer") else ["Errors"]
         for metric in wanted:
             if not is_watched(stack, "AWS/Lambda", {metric}, FunctionName=function.name):
@@ -78,14 +85,14 @@ def functions(stack):
 
 @rule("every API has an alarm on server errors")
 def apis(stack):
-    for api in stack.of("ApiGatewayV2::Api") if is_ours(stack) else ():
+    for api in stack.of("ApiGatewayV2::Api") if is_watched_over(stack) else ():
         if not is_watched(stack, "AWS/ApiGateway", {"5xx"}, ApiId=api.ref):
             yield api.id, "no alarm watches its 5xx"
 
 
 @rule("every table and index has an alarm on throttles")
 def tables(stack):
-    for table in stack.of("DynamoDB::Table") if is_ours(stack) else ():
+    for table in stack.of("DynamoDB::Table") if is_watched_over(stack) else ():
         if is_watched(stack, "AWS/DynamoDB", {"ThrottledRequests"}, TableName=table.name):
             continue
         for metric in ("WriteThrottleEvents", "ReadThrottleEvents"):
@@ -107,14 +114,14 @@ def tables(stack):
 
 @rule("every rule has an alarm on what it cannot deliver")
 def rules(stack):
-    for each in stack.of("Events::Rule") if is_ours(stack) else ():
+    for each in stack.of("Events::Rule") if is_watched_over(stack) else ():
         if not is_watched(stack, "AWS/Events", {"FailedInvocations", "InvocationsSentToDlq"}, RuleName=each.name):
             yield each.id, "no alarm watches its FailedInvocations"
 
 
 @rule("what the functions count as trouble has alarms")
 def own(stack):
-    for function, name in programs(stack):
+    for function, name in programs(stack) if is_watched_over(stack) else ():
         for metric, reason in OWN.get(name, ()):
             if metric in ONLY_WITH and not environment(function).get(ONLY_WITH[metric]):
                 continue
@@ -129,7 +136,7 @@ def own(stack):
 
 @rule("in live mode silence is told")
 def silence(stack):
-    for function, name in programs(stack):
+    for function, name in programs(stack) if is_watched_over(stack) else ():
         live = function.get("Environment", "Variables", "STRIPE_MODE") == "live"
         if (
             name == "consumer"

@@ -20,6 +20,11 @@ def deployments(stack):
             yield group, alias, function
 
 
+def is_gradual(group):
+    """Whether a deployment group shifts traffic by and by."""
+    return any(word in str(group.get("DeploymentConfigName")) for word in ("Canary", "Linear"))
+
+
 @rule("in live mode new code takes traffic by and by")
 def gradual(stack):
     if not is_ours(stack):
@@ -42,6 +47,9 @@ def gradual(stack):
 @rule("a deployment goes back when the function's errors or its end result tell so")
 def rollback(stack):
     for group, _, function in deployments(stack):
+        # All traffic at once leaves no time to look, and without alarms there is nothing to look at.
+        if is_ours(stack) and not (is_gradual(group) and stack.of("CloudWatch::Alarm")):
+            continue
         names = [mapping(item).get("Name") for item in items(group.get("AlarmConfiguration", "Alarms"))]
         alarms = [stack.by("CloudWatch::Alarm", name, "name") for name in names]
         if None in alarms:

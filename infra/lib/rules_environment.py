@@ -8,6 +8,8 @@ from rules import rule
 from sources import variables
 
 # Names that stand for a secret's value, unless they end in one that says where the secret is.
+# It stands in the URL that Stripe is given, and every one who reads the access log sees it.
+NO_SECRETS = {"WEBHOOK_PATH_TOKEN"}
 SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|API_?KEY|PRIVATE|(^|_)KEY($|_)", re.I)
 PLACE_NAME = re.compile(r"_(ARN|NAME|ID|URL|PATH|PARAMETER)$", re.I)
 SECRET_VALUE = re.compile(r"whsec_|\b[sr]k_(live|test)_|\{\{resolve:|AKIA[0-9A-Z]{16}|-----BEGIN|ghp_|xox[bp]-")
@@ -21,10 +23,15 @@ NUMBERS = {
 }
 # Variables that Lambda sets.
 LAMBDAS_OWN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"}
-WORDS = {"LOG_LEVEL": {"info", "warn", "error"}, "LOST_DISPUTE": {"ignore", "deny"}, "STRIPE_MODE": {"test", "live"}}
+WORDS = {"LOG_LEVEL": {"debug", "info", "warn", "error"}, "LOST_DISPUTE": {"ignore", "deny"}, "STRIPE_MODE": {"test", "live"}}
 # A word that a number's place can have.
 OR_WORD = {"PURCHASE_DAYS": "forever"}
 TOLERANCE_MAX = 3600
+
+
+def is_secret(variable):
+    """Whether a variable holds a secret, by its name."""
+    return variable not in NO_SECRETS and SECRET_NAME.search(variable) and not PLACE_NAME.search(variable)
 
 
 @rule("the functions are given the variables that their code reads")
@@ -179,7 +186,7 @@ def no_secrets(stack):
     for function in stack.of("Lambda::Function"):
         raw = mapping(mapping(mapping(function.raw.get("Properties")).get("Environment")).get("Variables"))
         for variable, value in environment(function).items():
-            if SECRET_NAME.search(variable) and not PLACE_NAME.search(variable):
+            if is_secret(variable):
                 yield function.id, (
                     f"{variable} is by its name a secret, and everybody who may see the function's settings can"
                     " read it; give the secret's ARN"

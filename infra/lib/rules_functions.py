@@ -2,6 +2,8 @@
 
 import os
 
+import expand
+import from_source
 from graph import PROGRAMS, is_ours, program, programs, target
 from model import ACCOUNT, conditions_in, items, mapping, number, references, truth
 from rules import rule
@@ -138,31 +140,49 @@ def parameters_in(template, value):
     return names & set(mapping(template.get("Parameters")))
 
 
-@rule("functions are built from their own source by cargo-lambda", once=True)
+@rule("functions are made of their own code by cargo-lambda", once=True)
 def built(written):
-    binaries = {}
+    names = {}
     for id, raw in mapping(written.source.get("Resources")).items():
         properties = mapping(mapping(raw).get("Properties"))
         if mapping(raw).get("Type") != "AWS::Serverless::Function" or not isinstance(properties.get("CodeUri"), str):
             continue
-        metadata = mapping(raw.get("Metadata"))
-        binary = mapping(metadata.get("BuildProperties")).get("Binary")
-        folder = properties["CodeUri"].rstrip("/").rsplit("/", 1)[-1]
-        rust = str(metadata.get("BuildMethod")).startswith("rust") or folder in PROGRAMS
-        if rust and metadata.get("BuildMethod") != "rust-cargolambda":
-            yield id, f"BuildMethod is {metadata.get('BuildMethod')}; SAM builds Rust with rust-cargolambda only"
-        if folder in PROGRAMS and binary not in (None, folder):
-            yield id, f"builds the binary {binary} from {properties['CodeUri']}"
-        if binary in PROGRAMS and folder not in PROGRAMS:
-            yield id, f"builds the binary {binary} from {properties['CodeUri']}"
-        if binary is not None and binary in binaries:
-            yield id, f"runs the same binary {binary} as {binaries[binary]}"
-        binaries.setdefault(binary, id)
+        code, method = properties["CodeUri"], mapping(raw.get("Metadata")).get("BuildMethod")
+        name = expand.code_name(code)
+        binary = mapping(mapping(raw.get("Metadata")).get("BuildProperties")).get("Binary")
+        if name in PROGRAMS and not code.endswith(".zip") and method != "rust-cargolambda":
+            yield id, f"BuildMethod is {method}; SAM builds Rust with rust-cargolambda only"
+        if code.endswith(".zip") and method is not None:
+            yield id, f"has a BuildMethod beside {code}: SAM builds nothing where there is an archive"
+        if binary not in (None, name):
+            yield id, f"builds the binary {binary} from {code}"
+        if name in PROGRAMS and name in names:
+            yield id, f"runs the same program {name} as {names[name]}"
+        names.setdefault(name, id)
         if properties.get("Role") and properties.get("Policies"):
             yield id, "has Policies beside its Role: SAM leaves them out"
-        source = os.path.join(os.path.dirname(written.path), properties["CodeUri"])
-        if written.own and not os.path.isdir(source):
-            yield id, f"CodeUri {properties['CodeUri']} is no folder"
+        if written.own and code != f"../target/lambda/{name}/bootstrap.zip":
+            yield id, f"CodeUri {code} is not where `cargo lambda build --output-format zip` puts it"
+        if written.own and not os.path.isdir(os.path.join(os.path.dirname(written.path), "..", "functions", name)):
+            yield id, f"there is no functions/{name}"
+
+
+@rule("the template for sam build differs in nothing but the code", once=True)
+def from_source_too(written):
+    if not written.own:
+        return
+    with open(written.path, encoding="utf-8") as file:
+        derived = expand.plain(expand.yaml_parse(from_source.derive(file.read())))
+    for id, raw in mapping(derived.get("Resources")).items():
+        if raw.get("Type") != "AWS::Serverless::Function":
+            continue
+        name = expand.code_name(raw["Properties"]["CodeUri"])
+        built = {"BuildMethod": raw["Metadata"].pop("BuildMethod", None), **raw["Metadata"].pop("BuildProperties", {})}
+        if built != {"BuildMethod": "rust-cargolambda", "Binary": name}:
+            yield id, f"sam build would build {built} for {name}"
+        raw["Properties"]["CodeUri"] = f"../target/lambda/{name}/bootstrap.zip"
+    if derived != written.source:
+        yield "template", "infra/lib/from_source.py changes more than the code"
 
 
 @rule("there is no way in beside the signed one")

@@ -4,8 +4,9 @@ import os
 import re
 import tomllib
 
+import scenarios
 from graph import dead_letter_queues, environment, is_ours, program, programs, redrive
-from model import items, mapping, number, references
+from model import STREAM_LABEL, items, mapping, number, references
 from rules import rule
 
 # Words in the name of an output that tells a variable's value.
@@ -70,6 +71,15 @@ def pattern_problems(pattern, default):
         return
     if not fits:
         yield f"the Default {default!r} does not match the AllowedPattern {pattern}: the stack cannot be made"
+
+
+@rule("the stream of a named table is asked for", once=True)
+def asked(written):
+    rules = [mapping(each).get("Assertions") for each in mapping(written.expanded.get("Rules")).values()]
+    asserted = {name for name, _ in references(rules)}
+    for name, value in scenarios.named_tables(written.expanded).items():
+        if value == STREAM_LABEL and name not in asserted:
+            yield name, "no assertion under Rules asks for it: without it the mapping cannot be made, halfway through"
 
 
 @rule("the console groups parameters that there are", once=True)

@@ -1,7 +1,8 @@
 """Rules about the policies of resources: who may reach a queue, a topic or a secret, and only by TLS."""
 
+from graph import environment, is_ours, program
 from iam import statements
-from model import items, mapping
+from model import ACCOUNT, REGION, items, mapping
 from rules import rule
 
 POLICIES = {
@@ -21,15 +22,23 @@ def queue_statements(stack, queue):
     ]
 
 
-def demands_tls(statement, arn):
-    """Whether a statement refuses every action of everybody without TLS."""
+def topic_statements(stack, topic):
+    """The statements of a topic's policies; None where it has none, and SNS's own holds."""
+    policies = [policy for policy in stack.of("SNS::TopicPolicy") if topic.ref in items(policy.get("Topics"))]
+    if not policies:
+        return None
+    return [statement for policy in policies for statement in statements(policy.get("PolicyDocument"))]
+
+
+def demands_tls(statement, arn, action="sqs:*"):
+    """Whether a statement refuses an action of everybody without TLS; every action, of a queue."""
     # Where the key is not there at all, `BoolIfExists` denies as well.
     condition = statement.condition.get("Bool") or statement.condition.get("BoolIfExists")
     keys = {key.lower(): value for key, value in mapping(condition).items()}
     return (
         statement.effect == "Deny"
         and statement.is_for_everybody()
-        and statement.names_action("sqs:*")
+        and statement.names_action(action)
         and statement.names_resource(arn)
         and not statement.negated
         and len(statement.condition) == len(keys) == 1
@@ -47,6 +56,67 @@ def tls_only(stack):
             )
 
 
+def names_the_senders(stack, statement, queue):
+    """Whether a statement denies sending to all but the functions that send to the queue and what the services may."""
+    keys = {key.lower(): value for keys in statement.condition.values() for key, value in mapping(keys).items()}
+    senders = {
+        function.get("Role")
+        for function in stack.of("Lambda::Function")
+        if queue.ref in environment(function).values() and program(function) == "webhook"
+    }
+    return (
+        statement.is_for_everybody()
+        and statement.actions == ["sqs:SendMessage"]
+        and not statement.negated
+        and set(statement.condition) == {"ArnNotLike", "Bool"}
+        and set(keys) == {"aws:principalarn", "aws:principalisawsservice"}
+        and str(keys["aws:principalisawsservice"]).lower() == "false"
+        and bool(senders)
+        and senders <= set(items(keys["aws:principalarn"]))
+    )
+
+
+@rule("every topic refuses messages without TLS, and takes the alarms")
+def topics(stack):
+    told = {arn for alarm in stack.of("CloudWatch::Alarm") for arn in items(alarm.get("AlarmActions"))}
+    for topic in stack.of("SNS::Topic"):
+        found = topic_statements(stack, topic)
+        if is_ours(stack) and not any(demands_tls(each, topic.ref, "sns:Publish") for each in found or ()):
+            yield topic.id, (
+                'has no policy that denies sns:Publish to "*" where aws:SecureTransport is "false": alarms could be'
+                " sent in the clear"
+            )
+        if topic.ref in told and found is not None and not any(lets_alarms_in(each, topic) for each in found):
+            yield topic.id, (
+                "its policy takes the place of SNS's own and does not allow sns:Publish to cloudwatch.amazonaws.com"
+                " for aws:SourceAccount of this account: no alarm arrives"
+            )
+        for each in found or ():
+            if each.effect == "Deny" and not demands_tls(each, topic.ref, "sns:Publish"):
+                yield topic.id, f"statement {each.id} of its policy denies more than messages without TLS"
+
+
+def lets_alarms_in(statement, topic):
+    """Whether a statement lets this account's alarms publish to the topic."""
+    wanted = {
+        "aws:sourceaccount": lambda value: value == ACCOUNT,
+        "aws:sourcearn": lambda value: value.startswith(f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:"),
+    }
+    held = [
+        key.lower() in wanted and any(wanted[key.lower()](str(item)) for item in items(value))
+        for values in statement.condition.values()
+        for key, value in mapping(values).items()
+    ]
+    return (
+        statement.allows
+        and "cloudwatch.amazonaws.com" in statement.services()
+        and statement.names_action("sns:Publish")
+        and statement.names_resource(topic.ref)
+        and set(statement.condition) <= {"ArnEquals", "ArnLike", "StringEquals", "StringLike"}
+        and all(held)
+    )
+
+
 @rule("queue policies keep nobody out who must get in")
 def no_lockout(stack):
     for queue in stack.of("SQS::Queue"):
@@ -55,6 +125,7 @@ def no_lockout(stack):
                 statement.effect == "Deny"
                 and statement.names_resource(queue.arn)
                 and not demands_tls(statement, queue.arn)
+                and not names_the_senders(stack, statement, queue)
             ):
                 yield queue.id, (
                     f"statement {statement.id} of its policy denies more than calls without TLS: the functions"

@@ -5,7 +5,7 @@ import re
 from graph import environment, program
 from model import mapping, references, truth
 from rules import rule
-from rules_environment import SECRET_NAME, SECRET_VALUE
+from rules_environment import NO_SECRETS, SECRET_NAME, SECRET_VALUE
 
 
 @rule("secrets hold no value of the template's")
@@ -72,7 +72,8 @@ def texts(value, path=()):
 def no_parameters(written):
     for name, parameter in mapping(written.source.get("Parameters")).items():
         plain = re.sub(r"(Arn|Name|Id|Url|Path)$", "", name)
-        named = SECRET_NAME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) and plain == name
+        variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+        named = SECRET_NAME.search(variable) and plain == name and variable.upper() not in NO_SECRETS
         if named or truth(mapping(parameter).get("NoEcho")):
             yield name, (
                 "takes a secret, which then stands in the stack's history and in deployment scripts; use"

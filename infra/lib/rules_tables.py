@@ -9,7 +9,9 @@ from rules import rule
 @rule("tables can be restored, and cannot be deleted by mistake")
 def protected(stack):
     for table in stack.of("DynamoDB::Table"):
-        if truth(table.get("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled")) is not True:
+        recovery = truth(table.get("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"))
+        # The ledger's can be turned off: Stripe can send the last 30 days again.
+        if recovery is not True and (stack.is_default or not is_ledger(stack, table)):
             yield (
                 table.id,
                 "has no point-in-time recovery: what a bug overwrites is gone; set PointInTimeRecoveryEnabled: true",
@@ -27,6 +29,11 @@ def protected(stack):
                 table.id,
                 "is a global table, whose replicas write without each other's conditions; use AWS::DynamoDB::Table",
             )
+
+
+def is_ledger(stack, table):
+    """Whether a table is the ledger, by what the functions call it."""
+    return any(environment(function).get("EVENTS_TABLE") == table.name for function in stack.of("Lambda::Function"))
 
 
 @rule("what holds data outlives the stack")

@@ -73,8 +73,9 @@ def needed(stack, value):
         return needed(stack, choice[1] if stack.holds(choice[0]) else choice[2])
     own = {name for name, _ in references({key: item for key, item in value.items() if key in ("Ref", "Fn::GetAtt")})}
     if "Fn::Sub" in value:
-        text = value["Fn::Sub"]
-        own |= {name for name, _ in references({"Fn::Sub": text})}
+        text, variables = (items(value["Fn::Sub"]) + [None])[:2]
+        own |= {name for name, _ in references({"Fn::Sub": text})} - set(mapping(variables))
+        own |= needed(stack, variables)
     return own | {name for key, item in value.items() if key != "Fn::Sub" for name in needed(stack, item)}
 
 
@@ -118,7 +119,8 @@ def switches(written):
         pair = {off(stack.values[changed[0]]): stack, off(usual.values[changed[0]]): usual}
         if set(pair) != {True, False} or changed[0] not in parameters:
             continue
-        for id in sorted(set(pair[True].resources) - set(pair[False].resources)):
+        # A table is not made where a parameter names one.
+        for id in sorted(set(pair[True].resources) - set(pair[False].resources) - set(pair[False].given)):
             yield id, (
                 f"is there when {changed[0]} is {pair[True].values[changed[0]]!r}, and not when it is"
                 f" {pair[False].values[changed[0]]!r}: the condition is the wrong way round"
@@ -136,7 +138,7 @@ def unused(stack):
     for resource in stack.resources.values():
         for name in needed(stack, [resource.raw.get("Properties"), resource.raw.get("UpdatePolicy")]):
             used.setdefault(name, set()).add(resource)
-    for resource in stack.of(*FOR_OTHERS):
+    for resource in (each for each in stack.of(*FOR_OTHERS) if each.id in stack.resources):
         users = {user for user in used.get(resource.id, set()) if user is not resource}
         own = {each for each in users if each.type not in GUARDS}
         alarmed = resource.type == "AWS::SNS::Topic" and any(user.type.startswith("AWS::CloudWatch") for user in users)

@@ -53,7 +53,7 @@ def data_of(values, metric=METRIC, data=None):
 
 def on(alarm, data, minutes=30, **how):
     """The minutes that end in ALARM."""
-    return [minute for minute, state in alarm.states(data, minutes, **how) if state == ALARM]
+    return [now - 1 for now, state in alarm.states(data, 1, minutes + 1, **how) if state == ALARM]
 
 
 class MissingData(unittest.TestCase):

@@ -98,6 +98,15 @@ VARIANTS = [
             AlarmEmail="a@example.test",
         ),
     ),
+    (
+        "tables that exist already by default",
+        _defaults(
+            AccessEvents="enabled",
+            ExistingEventsTable="live-ledger",
+            ExistingBillingTable="live-state",
+            ExistingBillingTableStream="2026-11-27T10:20:30.456",
+        ),
+    ),
     ("without Bear Billing by default", _defaults(BearBilling="disabled")),
     (
         "other numbers by default",
@@ -259,13 +268,14 @@ VARIANTS = [
                 "TreatMissingData": "notBreaching",
                 "AlarmActions": [{"Ref": "AlarmTopic"}],
             },
+            Condition="HasAlarms",
         ),
     ),
     ("tags", put("EventsQueue/Tags", [{"Key": "team", "Value": "billing"}])),
     (
         "an access log of more",
         replace(
-            "ApiStage/AccessLogSettings/Format", '{"request_id"', '{"agent":"$context.identity.userAgent","request_id"'
+            "ApiStage/AccessLogSettings/Fn::If/1/Format", '{"request_id"', '{"agent":"$context.identity.userAgent","request_id"'
         ),
     ),
     (
@@ -275,7 +285,7 @@ VARIANTS = [
             {"Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*/*/webhooks/*"},
         ),
     ),
-    ("no dashboard", all_of(drop("Resources/Dashboard"), drop("Outputs/DashboardUrl"))),
+    ("no dashboard", lambda t: _without(t, ["Dashboard"], ["DashboardUrl"], "HasDashboard", "WithDashboard")),
     ("more retries of the stream", put("AccessSource/MaximumRetryAttempts", 50)),
     (
         "the source as a whole name",
@@ -286,6 +296,19 @@ VARIANTS = [
     ),
     ("recovery of 14 days", put("BillingTable/PointInTimeRecoverySpecification/RecoveryPeriodInDays", 14)),
 ]
+
+
+def _without(template, resources, outputs, condition, parameter):
+    """Takes out an option with its parameter."""
+    for id in resources:
+        del template["Resources"][id]
+    for name in outputs:
+        del template["Outputs"][name]
+    del template["Conditions"][condition]
+    del template["Parameters"][parameter]
+    for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        if parameter in group["Parameters"]:
+            group["Parameters"].remove(parameter)
 
 
 def _apart(template, role):

@@ -21,6 +21,8 @@ use billhook_embedded::stack::{Options, Stack};
 use billhook_store::{LedgerEntry, Store, Tables};
 use consumer::Consumer;
 use consumer::record::{Delivery, DeliveryOutcome};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use serde_json::{Map, Value, json};
 use webhook::secrets::Secrets;
@@ -146,6 +148,7 @@ pub fn consumer(store: Store, log: Log) -> Consumer {
         metrics: Metrics::none(),
         warm: AtomicBool::new(true),
         asked_for_open_ms: AtomicI64::new(0),
+        told_of_other_mode: AtomicBool::new(false),
     }
 }
 
@@ -220,7 +223,9 @@ impl Lines {
     #[must_use]
     pub fn log(&self) -> Log {
         let lines = self.clone();
-        Log::new(Level::Info, move |line: &Line| lines.push(line.to_string()))
+        Log::new(Level::Debug, move |line: &Line| {
+            lines.push(line.to_string())
+        })
     }
 
     /// What keeps lines of metrics here.
@@ -277,6 +282,17 @@ pub fn request(path: &str, body: &[u8], signature: Option<&str>) -> Request {
     let body = Body::Binary(body.to_vec());
     let request = request.body(body).expect("a path and a header are enough");
     request.with_raw_http_path(path)
+}
+
+/// An address that Stripe sends from.
+pub const STRIPES_ADDRESS: &str = "54.187.174.169";
+
+/// The same request as API Gateway hands it over: from this address.
+#[must_use]
+pub fn from_address(request: Request, address: &str) -> Request {
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.http.source_ip = Some(address.to_owned());
+    request.with_request_context(RequestContext::ApiGatewayV2(context))
 }
 
 /// An event of one customer, small and whole: one that shows an e-mail address.

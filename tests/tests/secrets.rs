@@ -231,6 +231,9 @@ async fn forgeries_cannot_drive_secrets_manager() {
     }
     let asked = rolled.manager.requests() - 2;
     assert_eq!(asked, 3, "once in thirty seconds, counted from the start");
+    // After the first ten of a minute they are counted in sums, at the latest with the next minute's first request.
+    rolled.pass(MINUTE_MS);
+    rolled.takes(&["whsec_1"], "after the flood").await;
     assert_eq!(rolled.counted("Refused"), 10_000);
 
     // The same while Secrets Manager fails, and while there is no secret at all.

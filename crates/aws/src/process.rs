@@ -23,9 +23,9 @@ pub fn print(line: &str) {
     println!("{line}");
 }
 
-/// Writes a line of log, see [`print()`].
+/// Writes a line of log with the time, see [`print()`].
 pub fn print_line(line: &Line) {
-    print(&line.to_string());
+    print(&line.clone().at(unix_ms()).to_string());
 }
 
 /// From now on a panic is logged by where it was and not by what it said: that may hold a part of an

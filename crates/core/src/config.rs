@@ -103,14 +103,14 @@ impl<'a> Variables<'a> {
         self.days("EVENT_RETENTION_DAYS", DEFAULT_EVENT_RETENTION_DAYS, 1)
     }
 
-    /// `LOG_LEVEL`: `info`, `warn` or `error`.
+    /// `LOG_LEVEL`: `debug`, `info`, `warn` or `error`.
     pub fn log_level(&mut self) -> Level {
         let name = "LOG_LEVEL";
         let Some(level) = self.optional(name) else {
             return Level::Info;
         };
         Level::from_name(&level).unwrap_or_else(|| {
-            self.problem(name, "is none of info, warn, error");
+            self.problem(name, "is none of debug, info, warn, error");
             Level::Info
         })
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::time::rfc3339_ms;
+
 /// Where lines go: those of a level or above reach the writer.
 #[derive(Clone)]
 pub struct Log {
@@ -45,6 +47,8 @@ impl fmt::Debug for Log {
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// What another line says as well.
+    Debug,
     /// One line per delivery.
     Info,
     /// Something failed and was recovered from, or will be retried.
@@ -58,6 +62,7 @@ impl Level {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Debug => "DEBUG",
             Self::Info => "INFO",
             Self::Warn => "WARN",
             Self::Error => "ERROR",
@@ -68,7 +73,9 @@ impl Level {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let is = |level: &Self| level.name().eq_ignore_ascii_case(name);
-        [Self::Info, Self::Warn, Self::Error].into_iter().find(is)
+        [Self::Debug, Self::Info, Self::Warn, Self::Error]
+            .into_iter()
+            .find(is)
     }
 }
 
@@ -92,6 +99,14 @@ impl Line {
             level,
             fields: fields.collect(),
         }
+    }
+
+    /// Adds when it was written, in Unix milliseconds. A line that Lambda finds no `timestamp` in is given one and the level
+    /// INFO, whatever its own level is
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
+    #[must_use]
+    pub fn at(self, now_ms: i64) -> Self {
+        self.with("timestamp", rfc3339_ms(now_ms))
     }
 
     /// Adds a field; a null is left out.
@@ -136,10 +151,15 @@ mod tests {
     #[test]
     fn a_line_is_one_line_whatever_stands_in_it() {
         let line = Line::new(Level::Info, "a\nb")
+            .at(0)
             .with("x", "\u{1b}[0m\r\n")
             .with("none", Value::Null);
         let text = line.to_string();
         assert!(text.bytes().all(|b| !b.is_ascii_control()), "{text}");
         assert!(!text.contains("none"));
+        assert!(
+            text.contains(r#""timestamp":"1970-01-01T00:00:00.000Z""#),
+            "{text}"
+        );
     }
 }

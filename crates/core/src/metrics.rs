@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::time::rfc3339_ms;
+
 /// All metrics are in this name space.
 pub const NAMESPACE: &str = "billhook";
 
@@ -32,6 +34,10 @@ enum Unit {
 
 /// Webhook: deliveries that were refused with 4xx, and for want of a usable secret; also by [`REASON`].
 pub const REFUSED: Metric = Metric::count("Refused");
+/// Webhook: those of them that came from an address of Stripe's, which no stranger can send from; also by [`REASON`].
+pub const REFUSED_FROM_STRIPE: Metric = Metric::count("RefusedFromStripe");
+/// Webhook: verified deliveries of Stripe's that came from an address which is not on the list.
+pub const ADDRESS_NOT_LISTED: Metric = Metric::count("AddressNotListed");
 /// Webhook: verified deliveries that the queue did not take.
 pub const ENQUEUE_FAILURES: Metric = Metric::count("EnqueueFailures");
 /// Webhook: deliveries that no secret but an old one matched, though there is a newer one.
@@ -50,7 +56,8 @@ pub const IGNORED: Metric = Metric::count("Ignored");
 pub const PARKED: Metric = Metric::count("Parked");
 /// Consumer: deliveries that failed and come again.
 pub const RETRY: Metric = Metric::count("Retry");
-/// Consumer: deliveries of Stripe's that were settled, by whichever way they came.
+/// Consumer: Stripe's events of this stack's mode that were applied, stale or duplicates, by whichever way they came: the sign that
+/// Stripe reaches this stack.
 pub const STRIPE_EVENTS: Metric = Metric::count("StripeEvents");
 /// Consumer: events of the other mode, which were ignored.
 pub const OTHER_MODE: Metric = Metric::count("OtherMode");
@@ -71,7 +78,7 @@ pub const ACCESS_CHANGED: Metric = Metric::count("AccessChanged");
 pub const REASON: &str = "Reason";
 
 /// The metrics that are counted by [`REASON`] as well.
-const BY_REASON: [Metric; 2] = [REFUSED, REFETCH_FAILED];
+const BY_REASON: [Metric; 3] = [REFUSED, REFUSED_FROM_STRIPE, REFETCH_FAILED];
 
 /// The dimension of every metric: the stack.
 const STACK: &str = "Stack";
@@ -106,15 +113,24 @@ pub struct Measured {
 impl Measured {
     /// Counts one more.
     pub fn count(&mut self, metric: Metric) {
+        self.add(metric, 1);
+    }
+
+    fn add(&mut self, metric: Metric, number: i64) {
         match self.values.iter_mut().find(|(known, _)| *known == metric) {
-            Some((_, values)) => values[0] += 1,
-            None => self.values.push((metric, vec![1])),
+            Some((_, values)) => values[0] += number,
+            None => self.values.push((metric, vec![number])),
         }
     }
 
     /// Counts one more for this reason, one of a fixed set. A line has one reason.
     pub fn count_for(&mut self, metric: Metric, reason: &'static str) {
-        self.count(metric);
+        self.add_for(metric, reason, 1);
+    }
+
+    /// Counts so many more for this reason, see [`count_for`](Self::count_for).
+    pub fn add_for(&mut self, metric: Metric, reason: &'static str, number: i64) {
+        self.add(metric, number);
         self.reason = Some(reason);
     }
 
@@ -184,6 +200,9 @@ fn line(measured: &Measured, stack: &str, now_ms: i64) -> String {
     let directives: Vec<Value> = directives.into_iter().flatten().collect();
     let about = json!({"Timestamp": now_ms, "CloudWatchMetrics": directives});
     line.insert("_aws".to_owned(), about);
+    if let Some(at) = rfc3339_ms(now_ms) {
+        line.insert("timestamp".to_owned(), at.into());
+    }
     line.insert(STACK.to_owned(), stack.into());
     if let Some(reason) = measured.reason {
         line.insert(REASON.to_owned(), reason.into());
@@ -244,6 +263,7 @@ mod tests {
                     {"Name": "Stale", "Unit": "Count"},
                 ],
             }]},
+            "timestamp": "2026-11-09T10:16:25.000Z",
             "Stack": "billhook-live",
             "Applied": 2,
             "LagSecs": [3, 5],

@@ -33,6 +33,18 @@ pub fn hour(unix_seconds: i64) -> Option<String> {
         .then(|| format!("{year:04}{month:02}{day:02}{:02}", at.hour()))
 }
 
+/// A Unix time in milliseconds as RFC 3339 in UTC, `YYYY-MM-DDTHH:MM:SS.mmmZ`; nothing outside the years 0 to 9999.
+#[must_use]
+pub fn rfc3339_ms(unix_ms: i64) -> Option<String> {
+    let at = OffsetDateTime::from_unix_timestamp(unix_ms.div_euclid(1000)).ok()?;
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second) = at.to_hms();
+    let ms = unix_ms.rem_euclid(1000);
+    (0..=9999).contains(&year).then(|| {
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    })
+}
+
 /// The minute (UTC) of a Unix second for people, as `YYYY-MM-DD HH:MM`.
 #[must_use]
 pub fn date_time(unix_seconds: i64) -> String {
@@ -57,5 +69,16 @@ mod tests {
         assert_eq!(hour(at).as_deref(), Some("2026020100"));
         assert_eq!(hour(i64::MAX), None);
         assert_eq!(unix_seconds("yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_in_milliseconds_is_written_as_rfc_3339() {
+        let at = |ms| rfc3339_ms(ms);
+        assert_eq!(
+            at(1_794_219_385_007).as_deref(),
+            Some("2026-11-09T10:16:25.007Z")
+        );
+        assert_eq!(at(-1).as_deref(), Some("1969-12-31T23:59:59.999Z"));
+        assert_eq!(at(i64::MAX), None);
     }
 }

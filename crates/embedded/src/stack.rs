@@ -20,6 +20,8 @@ use consumer::Consumer;
 use consumer::record::{Delivery, DeliveryOutcome};
 use serde_json::{Value, json};
 use webhook::Webhook;
+use webhook::addresses::Addresses;
+use webhook::refusals::Refusals;
 use webhook::secrets::Secrets;
 
 use crate::dynamodb::{EmbeddedDynamoDb, StartError};
@@ -150,6 +152,9 @@ impl Stack {
             queue: EmbeddedQueue(queue.clone()),
             secrets: options.secrets,
             tolerance_secs: options.tolerance_secs,
+            path_token: None,
+            addresses: Addresses::default(),
+            refusals: Refusals::default(),
             clock: options.clock.clone(),
             log: options.log.clone(),
             metrics: Metrics::none(),
@@ -164,6 +169,7 @@ impl Stack {
             metrics: Metrics::none(),
             warm: AtomicBool::new(false),
             asked_for_open_ms: AtomicI64::new(0),
+            told_of_other_mode: AtomicBool::new(false),
         };
         Ok(Self {
             webhook,

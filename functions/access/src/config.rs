@@ -8,7 +8,7 @@
 //! | `PURCHASE_DAYS` | how long a one-off purchase gives access, in days from its payment, or `forever`; 0 for not at all | 0 |
 //! | `LOST_DISPUTE` | `ignore` or `deny`: whether a lost dispute denies what was begun before it | `ignore` |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
-//! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
+//! | `LOG_LEVEL` | `debug`, `info`, `warn` or `error` | `info` |
 //!
 //! Beside these the usual variables of AWS, see [`billhook_aws::AwsEnvironment`].
 

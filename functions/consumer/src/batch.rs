@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use billhook_core::decide::Ignored;
+use billhook_core::log::{Level, Line};
 use billhook_core::metrics::{LAG_SECS, Measured, OTHER_MODE, REFETCH_FAILED, STRIPE_EVENTS};
 use billhook_core::scope::Source;
 use futures_util::future::FutureExt;
@@ -41,6 +42,7 @@ impl Consumer {
         let deliveries = self.deliver_batch(event, deadline_ms).await;
         let now_ms = (self.clock)();
         self.metrics.write(&measured(&deliveries), now_ms);
+        self.tell_of_other_mode(&deliveries);
         for reason in deliveries
             .iter()
             .filter_map(|delivery| delivery.refetch_failed)
@@ -56,6 +58,20 @@ impl Consumer {
             let _ = tokio::time::timeout(Duration::from_millis(left_ms), look).await;
         }
         response(&deliveries)
+    }
+
+    /// Warns once of events of the other mode. Each of them is ignored, so a stack that Stripe's other world was pointed at
+    /// would swallow everything without a word.
+    fn tell_of_other_mode(&self, deliveries: &[Delivery]) {
+        if deliveries.iter().any(is_of_other_mode)
+            && !self.told_of_other_mode.swap(true, Ordering::Relaxed)
+        {
+            let line = Line::new(
+                Level::Warn,
+                "events of the other mode are ignored: compare the webhook endpoint with the stack's mode",
+            );
+            self.log.write(&line.with("mode", self.mode.name()));
+        }
     }
 
     /// Takes a batch and tells of each record what became of it, in no particular order.
@@ -131,14 +147,24 @@ fn measured(deliveries: &[Delivery]) -> Measured {
         {
             measured.measure(LAG_SECS, secs);
         }
-        if delivery.outcome != DeliveryOutcome::Retry && delivery.source == Some(Source::Stripe) {
+        let is_used = match delivery.outcome {
+            DeliveryOutcome::Applied | DeliveryOutcome::Stale => true,
+            // A second delivery of an event that was ignored or parked still has the reason.
+            DeliveryOutcome::Duplicate => delivery.reason.is_none(),
+            DeliveryOutcome::Ignored | DeliveryOutcome::Parked | DeliveryOutcome::Retry => false,
+        };
+        if is_used && delivery.source == Some(Source::Stripe) {
             measured.count(STRIPE_EVENTS);
         }
-        if delivery.reason.as_deref() == Some(Ignored::OtherMode.reason()) {
+        if is_of_other_mode(delivery) {
             measured.count(OTHER_MODE);
         }
     }
     measured
+}
+
+fn is_of_other_mode(delivery: &Delivery) -> bool {
+    delivery.reason.as_deref() == Some(Ignored::OtherMode.reason())
 }
 
 /// The answer to the queue: the messages that are to come again.

@@ -11,7 +11,7 @@
 //! | `STRIPE_API_URL` | where Stripe's API is | `https://api.stripe.com` |
 //! | `MAX_RECEIVE_COUNT` | the queue's `maxReceiveCount` | 8 |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
-//! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
+//! | `LOG_LEVEL` | `debug`, `info`, `warn` or `error` | `info` |
 //!
 //! Beside these the usual variables of AWS, see [`billhook_aws::AwsEnvironment`].
 

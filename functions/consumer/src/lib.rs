@@ -48,4 +48,6 @@ pub struct Consumer {
     pub warm: AtomicBool,
     /// When the rows that are open were asked for last, in Unix milliseconds; 0 if never.
     pub asked_for_open_ms: AtomicI64,
+    /// Set once the log was told of an event of the other mode.
+    pub told_of_other_mode: AtomicBool,
 }

@@ -36,6 +36,7 @@ async fn main() -> Result<ExitCode, Error> {
         metrics: Metrics::new(config.stack, print),
         warm: AtomicBool::new(connected),
         asked_for_open_ms: AtomicI64::new(0),
+        told_of_other_mode: AtomicBool::new(false),
     };
     let function = &function;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| async move {

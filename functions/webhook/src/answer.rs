@@ -16,6 +16,8 @@ pub enum Answer {
     },
     /// The signature does not hold, or we have no secret to hold it against.
     Unverified(SignatureError),
+    /// Signed, from an address that is not on the list, where the list is enforced.
+    AddressNotAllowed,
     /// The body calls itself base64 and is none.
     BadBase64,
     /// No such path.
@@ -37,6 +39,7 @@ impl Answer {
             // The event is fine, we are not: a retry will find us mended.
             Self::Unverified(SignatureError::Config) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unverified(_) | Self::BadBase64 => StatusCode::BAD_REQUEST,
+            Self::AddressNotAllowed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,6 +53,7 @@ impl Answer {
         match self {
             Self::Received { .. } => "enqueued",
             Self::Unverified(error) => error.kind(),
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::BadBase64 => "bad_base64",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",

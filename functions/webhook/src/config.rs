@@ -8,8 +8,11 @@
 //! | `BEARBILLING_WEBHOOK_SECRET_ARN` | Bear Billing's, likewise | none: its route answers 500 |
 //! | `BEARBILLING_WEBHOOK_SECRETS` | likewise | none |
 //! | `SIGNATURE_TOLERANCE_SECS` | how old a signature may be, in seconds | 300 |
+//! | `WEBHOOK_PATH_TOKEN` | the segment that the paths of the routes end in, 16 to 64 letters, digits, `-` or `_`; the paths without it are not found | none: the bare paths |
+//! | `MORE_STRIPE_ADDRESSES` | addresses that Stripe sends from beside those that this version knows, separated by commas | none |
+//! | `ADDRESS_CHECK` | what becomes of a signed delivery of Stripe's from another address: `off`, `log` or `enforce` (403) | `off` |
 //! | `STACK_NAME` | the dimension of the metrics | none: no metrics are written |
-//! | `LOG_LEVEL` | `info`, `warn` or `error` | `info` |
+//! | `LOG_LEVEL` | `debug`, `info`, `warn` or `error` | `info` |
 //!
 //! A variable of secrets beside the ARN of the same source stops the start: it would not be clear which holds.
 //! Beside these the usual variables of AWS, see [`billhook_aws::AwsEnvironment`].
@@ -19,6 +22,7 @@ use billhook_core::config::{ConfigError, Variables};
 use billhook_core::log::Level;
 use billhook_core::scope::Source;
 
+use crate::addresses::Addresses;
 use crate::secrets::Place;
 
 /// The function's configuration.
@@ -34,6 +38,10 @@ pub struct Config {
     pub bearbilling_secrets: Place,
     /// How old a signature may be, in seconds.
     pub tolerance_secs: i64,
+    /// The segment that the paths of the routes end in.
+    pub path_token: Option<String>,
+    /// Where Stripe sends from.
+    pub addresses: Addresses,
     /// The stack that metrics are written for.
     pub stack: Option<String>,
     /// The lowest level that is logged.
@@ -66,6 +74,19 @@ fn place(variables: &mut Variables<'_>, source: Source) -> Place {
     }
 }
 
+fn path_token(variables: &mut Variables<'_>) -> Option<String> {
+    let name = "WEBHOOK_PATH_TOKEN";
+    let token = variables.optional(name)?;
+    let is_token = (16..=64).contains(&token.len())
+        && token
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !is_token {
+        variables.problem(name, "is not 16 to 64 letters, digits, - or _");
+    }
+    Some(token)
+}
+
 impl Config {
     /// Reads the configuration through `lookup`.
     ///
@@ -80,6 +101,8 @@ impl Config {
             stripe_secrets: place(&mut variables, Source::Stripe),
             bearbilling_secrets: place(&mut variables, Source::BearBilling),
             tolerance_secs: variables.tolerance_secs(),
+            path_token: path_token(&mut variables),
+            addresses: Addresses::read(&mut variables),
             stack: variables.optional("STACK_NAME"),
             log_level: variables.log_level(),
         };

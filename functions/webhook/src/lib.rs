@@ -9,12 +9,16 @@
 //! | [`config`] | the environment, read once |
 //! | [`secrets`] | where the signing secrets come from |
 //! | [`headers`] | a payload put right: every value of a header, no false encoding |
+//! | [`addresses`] | where Stripe sends from |
+//! | [`refusals`] | what strangers provoke, in sums |
 //! | [`answer`] | every answer that a sender can get |
 //! | this one | the way of a delivery: route → size → verify → enqueue → answer |
 
+pub mod addresses;
 pub mod answer;
 pub mod config;
 pub mod headers;
+pub mod refusals;
 pub mod secrets;
 
 use std::time::Instant;
@@ -23,7 +27,8 @@ use billhook_core::envelope::{BODY_BYTES_MAX, Envelope};
 use billhook_core::head::Head;
 use billhook_core::log::{Level, Line, Log, causes};
 use billhook_core::metrics::{
-    ENQUEUE_FAILURES, Measured, Metrics, OLD_SECRET_ONLY, REFUSED, SECRET_REFRESH_FAILURES,
+    ADDRESS_NOT_LISTED, ENQUEUE_FAILURES, Measured, Metrics, OLD_SECRET_ONLY, REFUSED,
+    REFUSED_FROM_STRIPE, SECRET_REFRESH_FAILURES,
 };
 use billhook_core::scope::Source;
 use billhook_core::signature::{SignatureError, Verified, bearbilling, stripe};
@@ -34,8 +39,10 @@ use lambda_http::http::Method;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
+use addresses::{Addresses, Check, sender};
 use answer::Answer;
 use headers::BAD_BASE64;
+use refusals::Refusals;
 use secrets::{Known, List, Secrets};
 
 /// The function, ready to take deliveries.
@@ -46,6 +53,12 @@ pub struct Webhook<Q> {
     pub secrets: Secrets,
     /// How old or how far in the future a signature may be, in seconds.
     pub tolerance_secs: i64,
+    /// The segment that the paths end in, if they end in one.
+    pub path_token: Option<String>,
+    /// Where Stripe sends from.
+    pub addresses: Addresses,
+    /// What strangers provoked and was not logged yet.
+    pub refusals: Refusals,
     /// Tells the time.
     pub clock: Clock,
     /// Takes one line per delivery.
@@ -64,15 +77,17 @@ impl<Q: Queue> Webhook<Q> {
     /// Takes a request of any of the kinds that Lambda is invoked by over HTTP, and answers it.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let started = Instant::now();
-        let source = match route(&request) {
+        self.tell_refusals();
+        let source = match self.route(&request) {
             Ok(source) => source,
             Err(answer) => return answer.into_response(),
         };
         let mut measured = Measured::default();
         let (answer, line) = match self.accept(source, &request, &mut measured).await {
             Ok(accepted) => {
+                // The consumer's line has the same id.
                 let line =
-                    Line::new(Level::Info, "delivery enqueued").with("event_id", accepted.name);
+                    Line::new(Level::Debug, "delivery enqueued").with("event_id", accepted.name);
                 let event_type = accepted.head.event_type.as_deref().map(token);
                 let id = accepted
                     .head
@@ -94,18 +109,58 @@ impl<Q: Queue> Webhook<Q> {
                 "duration_us",
                 u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             );
-        self.log.write(&line);
-        match &answer {
-            Answer::Received { .. } => {}
-            Answer::QueueUnavailable => measured.count(ENQUEUE_FAILURES),
+        let is_logged = match &answer {
+            Answer::Received { .. } => true,
+            Answer::QueueUnavailable => {
+                measured.count(ENQUEUE_FAILURES);
+                true
+            }
             Answer::Unverified(_)
+            | Answer::AddressNotAllowed
             | Answer::BadBase64
             | Answer::TooLarge
             | Answer::NotFound
-            | Answer::MethodNotAllowed => measured.count_for(REFUSED, answer.kind()),
+            | Answer::MethodNotAllowed => {
+                self.count_refusal(source, &request, &answer, &mut measured)
+            }
+        };
+        if is_logged {
+            self.log.write(&line);
         }
         self.metrics.write(&measured, (self.clock)());
         answer.into_response()
+    }
+
+    /// Counts a refusal; whether it has a line of its own. Each one of Stripe's has.
+    fn count_refusal(
+        &self,
+        source: Source,
+        request: &Request,
+        answer: &Answer,
+        measured: &mut Measured,
+    ) -> bool {
+        let reason = answer.kind();
+        if source == Source::Stripe && self.addresses.lists(request) {
+            measured.count_for(REFUSED_FROM_STRIPE, reason);
+        } else if !self.refusals.is_single(reason, (self.clock)()) {
+            return false;
+        }
+        measured.count_for(REFUSED, reason);
+        true
+    }
+
+    /// Writes the sums of refusals that are due.
+    fn tell_refusals(&self) {
+        let now_ms = (self.clock)();
+        for (reason, number) in self.refusals.due(now_ms) {
+            let line = Line::new(Level::Warn, "more deliveries refused")
+                .with("outcome", reason)
+                .with("count", number);
+            self.log.write(&line);
+            let mut measured = Measured::default();
+            measured.add_for(REFUSED, reason, number);
+            self.metrics.write(&measured, now_ms);
+        }
     }
 
     /// Reads the secrets of every source, one after the other over one connection. Meant for a function's start,
@@ -147,6 +202,12 @@ impl<Q: Queue> Webhook<Q> {
         if verified.secret > 0 {
             measured.count(OLD_SECRET_ONLY);
         }
+        if source == Source::Stripe && !self.is_allowed(request, measured) {
+            return Err(Refusal {
+                answer: Answer::AddressNotAllowed,
+                line: Line::new(Level::Warn, "delivery refused"),
+            });
+        }
         let head = Head::read(source, body);
         let envelope = Envelope {
             source,
@@ -166,6 +227,40 @@ impl<Q: Queue> Webhook<Q> {
                     line,
                 })
             }
+        }
+    }
+
+    /// Whether a verified delivery may come from where it came from. Asked after the signature, so that no stranger can find
+    /// out what is on the list, or fill the log.
+    fn is_allowed(&self, request: &Request, measured: &mut Measured) -> bool {
+        if self.addresses.check == Check::Off || self.addresses.lists(request) {
+            return true;
+        }
+        measured.count(ADDRESS_NOT_LISTED);
+        let address = sender(request).map(|address| address.to_string());
+        let line = Line::new(Level::Warn, "delivery from an address that is not listed")
+            .with("address", address.as_deref().unwrap_or("not known"));
+        self.log.write(&line);
+        self.addresses.check == Check::Log
+    }
+
+    /// Finds the source that a request is for: `POST /webhooks/<source>`, with a slash at its end or without, and nothing
+    /// else; with a path token `POST /webhooks/<source>/<token>`.
+    fn route(&self, request: &Request) -> Result<Source, Answer> {
+        let rest = path(request).strip_prefix("/webhooks/");
+        let rest = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let name = match (rest, &self.path_token) {
+            (Some(rest), Some(token)) => rest
+                .strip_suffix(token.as_str())
+                .and_then(|name| name.strip_suffix('/')),
+            (rest, None) => rest,
+            (None, Some(_)) => None,
+        };
+        let source = name.and_then(Source::from_name);
+        match source {
+            None => Err(Answer::NotFound),
+            Some(_) if request.method() != Method::POST => Err(Answer::MethodNotAllowed),
+            Some(source) => Ok(source),
         }
     }
 
@@ -256,18 +351,6 @@ impl Refusal {
             answer: Answer::Unverified(error),
             line,
         }
-    }
-}
-
-/// Finds the source that a request is for: `POST /webhooks/<source>`, with a slash at its end or without, and nothing else.
-fn route(request: &Request) -> Result<Source, Answer> {
-    let name = path(request).strip_prefix("/webhooks/");
-    let name = name.map(|name| name.strip_suffix('/').unwrap_or(name));
-    let source = name.and_then(Source::from_name);
-    match source {
-        None => Err(Answer::NotFound),
-        Some(_) if request.method() != Method::POST => Err(Answer::MethodNotAllowed),
-        Some(source) => Ok(source),
     }
 }
 

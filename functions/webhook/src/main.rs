@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use webhook::Webhook;
 use webhook::config::{Config, secrets_variables};
 use webhook::headers::request_of;
+use webhook::refusals::Refusals;
 use webhook::secrets::{Place, Secrets};
 
 #[tokio::main(flavor = "current_thread")]
@@ -53,6 +54,9 @@ async fn main() -> Result<ExitCode, Error> {
             &clock,
         ),
         tolerance_secs: config.tolerance_secs,
+        path_token: config.path_token,
+        addresses: config.addresses,
+        refusals: Refusals::default(),
         clock,
         log,
         metrics: Metrics::new(config.stack, print),

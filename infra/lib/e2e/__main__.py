@@ -9,7 +9,7 @@ import tempfile
 
 import expand
 
-from . import access, doors, events, failures, life, logs, permissions, secrets
+from . import access, alias, doors, events, failures, life, logs, permissions, restore, secrets
 from .emulator import Emulator
 from .proxy import Proxy
 from .run import Counter, Ground
@@ -152,6 +152,13 @@ def _run(counter, ground):
         run("a stack of the newest release is updated and keeps its data", life.released, ground)
     else:
         print("an update from a release to this template is tested from the second release on", flush=True)
+    if shutil.which("aws"):
+        run("infra/alias goes back to the version before, and to the stack's", alias.way_back, ground)
+        run("the tables are restored by infra/restore, complete", restore.restored, ground)
+        run("a restore that broke off is completed", restore.half_restored, ground)
+        run("the stack uses the restored tables and keeps the old ones", restore.pointed_at, ground)
+    else:
+        counter.skip("going back and restoring tables", "the AWS CLI is not there")
     run("deleted, the stack leaves its data behind", life.deleted, ground)
     for gap in sorted(ground.gaps):
         print(f"not shown here: {gap}")

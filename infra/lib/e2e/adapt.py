@@ -19,7 +19,7 @@ def adapt(expanded, values, codes, endpoints, variables):
     """The expanded template for ministack, and the resources that were taken out of it.
 
     `values` are the parameters' values, `codes` the place of each function's code in S3, `endpoints` the address that
-    each function finds AWS at, `variables` further ones for it; all three by the function's `BuildProperties.Binary`.
+    each function finds AWS at, `variables` further ones for it; all three by the name of the function's code.
     """
     template = copy.deepcopy(expanded)
     resources = template["Resources"]
@@ -46,7 +46,7 @@ def adapt(expanded, values, codes, endpoints, variables):
 
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
-            binary = resource["Metadata"]["BuildProperties"]["Binary"]
+            binary = resource["Properties"]["Code"]["S3Key"]
             # Where there is none, the parameters must leave the function out.
             if binary in codes:
                 _run_here(resource["Properties"], codes[binary], endpoints[binary], variables.get(binary, {}))

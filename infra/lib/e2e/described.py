@@ -222,6 +222,12 @@ def _topic(ground, physical, _):
     return ground.client("sns").get_topic_attributes(TopicArn=physical)["Attributes"]
 
 
+def _topic_policy(ground, _, properties):
+    topics = properties["Topics"]
+    found = ground.client("sns").get_topic_attributes(TopicArn=topics[0])["Attributes"]
+    return {"Topics": topics, "PolicyDocument": json.loads(found.get("Policy", "null"))}
+
+
 def _subscription(ground, _, properties):
     subscriptions = ground.client("sns").list_subscriptions_by_topic(TopicArn=properties["TopicArn"])["Subscriptions"]
     return next((it for it in subscriptions if it["Endpoint"] == properties["Endpoint"]), {})
@@ -259,6 +265,7 @@ DESCRIPTIONS = {
     "AWS::SecretsManager::Secret": _secret,
     "AWS::SNS::Subscription": _subscription,
     "AWS::SNS::Topic": _topic,
+    "AWS::SNS::TopicPolicy": _topic_policy,
     "AWS::SQS::Queue": _queue,
     "AWS::SQS::QueuePolicy": _queue_policy,
 }

@@ -100,8 +100,8 @@ class Ground:
         return Api(self.emulator.port, self.stack.ids["Api"])
 
     def id(self, logical):
-        """The physical id of a resource."""
-        return self.stack.ids[logical]
+        """The physical id of a resource; of a table that the stack is given, its name."""
+        return self.stack.ids.get(logical) or self.stack.values[f"Existing{logical}"]
 
     def has(self, logical):
         """Whether the stack has a resource."""
