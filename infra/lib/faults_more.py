@@ -830,6 +830,91 @@ RESTORE = [
     ("a topic whose alarms may subscribe", put(f"{TOPIC}/1/Action", "sns:Subscribe")),
     ("a policy of another topic", put("AlarmTopicPolicy/Topics", [])),
 ]
+# What only a play of the alarm shows: it is well formed, and does not go off, or does not stop, or wakes for nothing.
+ALARM_PLAYS = [
+    (
+        "a rollback alarm whose last point is always filled",
+        all_of(
+            put("WebhookRollbackAlarm/Metrics/0/Expression", "FILL(errors, 0) + FILL(nosecret, 0) + FILL(noqueue, 0)"),
+            put("WebhookRollbackAlarm/EvaluationPeriods", 1),
+        ),
+    ),
+    (
+        "a consumer's rollback alarm whose last point is always filled",
+        all_of(
+            put("ConsumerRollbackAlarm/Metrics/0/Expression", "FILL(errors, 0) + FILL(parked, 0)"),
+            put("ConsumerRollbackAlarm/EvaluationPeriods", 1),
+        ),
+    ),
+    ("a rollback alarm of one period, whose data are late", put("WebhookRollbackAlarm/EvaluationPeriods", 1)),
+    ("a rollback alarm that lasts an hour", put("WebhookRollbackAlarm/EvaluationPeriods", 60)),
+    (
+        "a rollback alarm that strangers set off",
+        all_of(
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/Dimensions/1/Value", "signature_mismatch"),
+        ),
+    ),
+    (
+        "a rollback alarm on a share that strangers change",
+        put("RefusedRollbackAlarm/Metrics/1/MetricStat/Metric/MetricName", "Refused"),
+    ),
+    (
+        "a share of what is there already",
+        put("RefusedRollbackAlarm/Metrics/0/Expression", "IF(refused >= 3 AND refused > 0.05 * (sent + refused), 1, 0)"),
+    ),
+    ("an alarm on signatures that strangers set off", put("SignatureMismatchAlarm/MetricName", "Refused")),
+    ("an alarm on large bodies that strangers set off", put("BodyTooLargeAlarm/MetricName", "Refused")),
+    (
+        "timestamps filled, in one period",
+        all_of(
+            put("TimestampAlarm/Metrics/0/Expression", "FILL(old, 0) + FILL(future, 0)"),
+            put("TimestampAlarm/EvaluationPeriods", 1),
+            put("TimestampAlarm/DatapointsToAlarm", 1),
+        ),
+    ),
+    (
+        "open rows that are forgotten between two events",
+        all_of(put("UndecidedAlarm/EvaluationPeriods", 1), put("UndecidedAlarm/DatapointsToAlarm", 1)),
+    ),
+    ("the sum of open rows", put("UndecidedAlarm/Statistic", "Sum")),
+    (
+        "failing refetches that must follow each other",
+        all_of(put("RefetchFailedAlarm/EvaluationPeriods", 2), put("RefetchFailedAlarm/DatapointsToAlarm", 2)),
+    ),
+    (
+        "lag within fifteen minutes only",
+        all_of(put("LagAlarm/EvaluationPeriods", 3), put("LagAlarm/DatapointsToAlarm", 2)),
+    ),
+    ("parked events that are forgotten after minutes", put("ParkedAlarm/EvaluationPeriods", 3)),
+    ("an alarm that is never over", put("ParkedAlarm/TreatMissingData", "ignore")),
+    ("an alarm that knows nothing while nothing happens", drop("ParkedAlarm/TreatMissingData")),
+    (
+        "throttles without data points in between",
+        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "reads + writes + parkedwrites + timelinewrites"),
+    ),
+    (
+        "throttles that are late",
+        all_of(
+            put(
+                "EventsTableThrottlesAlarm/Metrics/0/Expression",
+                "FILL(reads, 0) + FILL(writes, 0) + FILL(parkedwrites, 0) + FILL(timelinewrites, 0)",
+            ),
+            put("EventsTableThrottlesAlarm/EvaluationPeriods", 5),
+        ),
+    ),
+    (
+        "nothing applied is no number",
+        put("OtherModeAlarm/Metrics/0/Expression", "IF(other > 0, IF(applied > 0, 0, 1), 0)"),
+    ),
+    (
+        "what the function refused is the API's as well",
+        put("ThrottledRequestsAlarm/Metrics/0/Expression", "IF(clienterrors + refused >= 100, 1, 0)"),
+    ),
+    ("one data point more than there can be", put("SecretRefreshAlarm/DatapointsToAlarm", 13)),
+    ("a metric that no function writes", put("OldSecretAlarm/MetricName", "OldSecret")),
+    ("a metric of ours that nobody has thought of", put("LagAlarm/MetricName", "Duplicate")),
+]
 FAULTS = (
     FURTHER
     + QUEUES
@@ -843,6 +928,7 @@ FAULTS = (
     + EVENTS
     + DEPLOYING
     + ALARMS
+    + ALARM_PLAYS
     + DASHBOARD
     + WHOLE
     + RESTORE

@@ -52,12 +52,16 @@ class Story:
 
 @dataclass(frozen=True)
 class Play:
-    """What sets an alarm off and for how long it may wait, when it must be over, and what must not set it off."""
+    """What sets an alarm off and for how long it may wait, when it must be over, and what must not set it off.
+
+    With `stays` it may not be over before so many minutes after the end either.
+    """
 
     sets_off: tuple
     within: int
     over: int
     harmless: tuple = ()
+    stays: int = 0
 
 
 def every_minute(*happens, minutes=12):
@@ -76,8 +80,13 @@ def once(*happens):
 
 
 FORGED, FROM_STRIPE = "webhook: a forged delivery", "webhook: a forged delivery from an address of Stripe's"
-FLOOD = every_minute(Line(FORGED, 1000), Line("webhook: too large", 50), Aws("4xx", 1050), Aws("Count", 1050), minutes=40)
 APPLIED = Line("consumer: an event is applied")
+# By strangers, while the shop goes on.
+FLOOD = every_minute(
+    *(Line(FORGED, 1000), Line("webhook: too large", 50), Aws("4xx", 1050), Aws("Count", 1110)),
+    *(APPLIED, Aws("NumberOfMessagesSent", 60)),
+    minutes=40,
+)
 USUAL = every_minute(APPLIED, Aws("NumberOfMessagesSent", 60), Aws("Count", 60), Aws("Duration", 12), minutes=40)
 
 
@@ -93,13 +102,16 @@ AWS_PLAYS = {
     "Errors": spells(Aws("Errors", 1)),
     "Throttles": spells(Aws("Throttles", 1)),
     "5xx": spells(Aws("5xx", 1)),
+    "4xx": Play((every_minute(Aws("4xx", 2000), minutes=25),), 20, 25, (USUAL,)),
     "Duration": Play((every_minute(Aws("Duration", 9900)),), 12, 12, (USUAL,)),
     "IteratorAge": Play((every_minute(Aws("IteratorAge", 5e7)),), 12, 12),
     "FailedInvocations": Play((every_minute(Aws("FailedInvocations", 1)), now_and_then(Aws("FailedInvocations", 1))), 12, 90),
     "Count": Play((every_minute(Aws("Count", 1e8)),), 8, 30, (USUAL,)),
 }
 PLAYS = {
-    ("Parked", None): Play((once(Line("consumer: an event is parked")),), 8, DAY + 20, (USUAL,)),
+    ("Parked", None): Play(
+        (once(Line("consumer: an event is parked")),), 8, DAY + 20, (USUAL,), stays=DAY - 20
+    ),
     ("NeedsRefetch", None): Play(
         (every_minute(Line("consumer: a row is open")), now_and_then(Line("consumer: a row is open"))), 8, 7 * HOUR, (USUAL,)
     ),
@@ -213,24 +225,25 @@ def _problems(_content, is_asked_only, holder):
         return ["nobody has seen it go off: give it a play in infra/lib/rules_plays.py"] if _is_known(alarm) else []
     try:
         evaluation = alarms.Alarm(alarm.properties)
-        found = _silence(alarm, evaluation) if is_silence(alarm) else _played(alarm, evaluation, play, is_asked_only)
+        found = _silence(evaluation) if is_silence(alarm) else _played(evaluation, play, is_asked_only)
         return list(dict.fromkeys(found))
     except alarms.CannotTell as error:
         return [f"cannot be played: {error}"]
 
 
 def _is_known(alarm):
-    return any(each.metric for each in watched(alarm)) and not alarm.id.startswith("Forbidden")
+    """Whether it watches a metric that there is; another rule tells where it does not."""
+    return any(each.metric for each in watched(alarm))
 
 
-def _played(alarm, evaluation, play, is_asked_only):
+def _played(evaluation, play, is_asked_only):
     for lateness in LATENESS:
         for story in play.sets_off:
-            yield from _sets_off(alarm, evaluation, play, story, lateness)
+            yield from _sets_off(evaluation, play, story, lateness)
         for story in play.harmless:
             if story.minutes == 1 and evaluation.needed == 1:
                 continue
-            states = evaluation.states(_data(alarm, story), START, START + story.minutes + 10, _late(lateness))
+            states = evaluation.states(_data(evaluation, story), START, START + story.minutes + 10, _late(lateness))
             on = next((now - START for now, state in states if state == alarms.ALARM), None)
             if on is not None:
                 yield f"goes off in minute {on} of what is harmless ({_said(story)}), {_lateness(lateness)}"
@@ -241,27 +254,27 @@ def _played(alarm, evaluation, play, is_asked_only):
         yield "stays on longer than a canary lasts: the deployment of what mends it could not begin"
 
 
-def _sets_off(alarm, evaluation, play, story, lateness):
+def _sets_off(evaluation, play, story, lateness):
     limit, end, over = play.within + max(lateness), story.minutes, story.minutes + play.over + max(lateness)
-    states = evaluation.states(_data(alarm, story), START, START + over + 1, _late(lateness))
-    on = [now - START for now, state in states if state == alarms.ALARM]
-    if not on or on[0] > limit:
+    states = evaluation.states(_data(evaluation, story), START, START + over + 1, _late(lateness))
+    on = {now - START: None for now, state in states if state == alarms.ALARM}
+    if min(on, default=limit + 1) > limit:
         yield f"is not on {limit} minutes after the beginning of what it is for ({_said(story)}), {_lateness(lateness)}"
         return
-    # As long as it goes on, and where it happens once until data of that are seen.
-    off = next((minute for minute in range(on[0], end) if minute not in on), None)
+    off = next((minute for minute in range(min(on), end + play.stays) if minute not in on), None)
     if off is not None:
-        yield f"is over in minute {off} although it goes on ({_said(story)}), {_lateness(lateness)}"
+        why = "although it goes on" if off < end else "too soon for somebody to see it"
+        yield f"is over in minute {off} {why} ({_said(story)}), {_lateness(lateness)}"
     if over in on:
         minutes = play.over + max(lateness)
         yield f"is still on {minutes} minutes after the end of what it is for ({_said(story)}), {_lateness(lateness)}"
 
 
-def _silence(alarm, evaluation):
+def _silence(evaluation):
     hours = evaluation.periods * evaluation.period // HOUR
     end = START + 2 * hours * HOUR
-    alive = _data(alarm, Story((APPLIED,), 2 * hours * HOUR, 50))
-    other = _data(alarm, Story((Line("consumer: an event of the other mode"),), 2 * hours * HOUR, 5))
+    alive = _data(evaluation, Story((APPLIED,), 2 * hours * HOUR, 50))
+    other = _data(evaluation, Story((Line("consumer: an event of the other mode"),), 2 * hours * HOUR, 5))
     for lateness in LATENESS:
         late = _late(lateness)
         if evaluation.state(alive, end - 5, late=late) != alarms.OK:
@@ -272,14 +285,13 @@ def _silence(alarm, evaluation):
             yield "takes events of the other mode, which are ignored, for a sign of life"
 
 
-def _data(alarm, story):
-    """What is measured when a story happens, as the alarm sees it."""
-    keys = (alarms.metric_of(each.namespace, each.name, each.dimensions) for each in watched(alarm))
-    return _told(story, tuple(keys))
+def _data(evaluation, story):
+    """What is measured when a story happens, of what the alarm watches and by the functions."""
+    return _told(story, tuple(metric for metric, _, _ in evaluation.metrics.values()))
 
 
 @functools.lru_cache(maxsize=4096)
-def _told(story, keys):
+def _told(story, watched_metrics):
     data = alarms.Data()
     for minute in range(START, START + story.minutes, story.every):
         for what in story.happens:
@@ -287,9 +299,9 @@ def _told(story, keys):
                 for line in _lines()[what.what]:
                     data.add_line(line, minute, what.times)
             else:
-                for key in keys:
-                    if key[1] == what.name:
-                        data.add(key, minute, what.value)
+                for metric in watched_metrics:
+                    if metric[1] == what.name:
+                        data.add(metric, minute, what.value)
     return data
 
 

@@ -240,7 +240,7 @@ VARIANTS = [
         "slower alarms",
         all_of(
             put("WebhookErrorsAlarm/Period", 300),
-            put("WebhookErrorsAlarm/EvaluationPeriods", 1),
+            put("WebhookErrorsAlarm/EvaluationPeriods", 24),
             put("WebhookErrorsAlarm/DatapointsToAlarm", 1),
             put("QueueAgeAlarm/Threshold", 900),
             put("WebhookDurationAlarm/Threshold", 3000),
