@@ -10,6 +10,7 @@ Exit status: 0 where everything passed, 1 where something failed, 2 where the fi
 import argparse
 import logging
 import os
+import shutil
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -72,10 +73,16 @@ def judge_file(path):
         results = [("the template can be expanded", problems)]
         if not problems:
             checkov = pool.submit(attempt, "checkov", expanded)
+            preflight = pool.submit(attempt, "cdk-preflight", expanded) if shutil.which("node") else None
             own = os.path.realpath(path) == os.path.realpath(OWN_TEMPLATE)
             results += own_rules(source, expanded, path, own)
             results.append(("cfn-lint, of the expanded template", attempt("cfn-lint", expanded)))
+            results.append(("cloudformation-validate, of the template filled in", attempt("cloudformation-validate", expanded)))
             results.append(("checkov, of the expanded template", checkov.result()))
+            if preflight:
+                results.append(("cdk-preflight, of the template filled in", preflight.result()))
+            else:
+                skipped("cdk-preflight wants node", results)
         results.insert(0, ("sam validate --lint", sam.result()))
     return report(results)
 
@@ -95,11 +102,25 @@ def attempt(linter, subject):
     """What a linter finds; that it fails is a finding too."""
     import lint
 
-    function = {"sam validate --lint": lint.sam, "cfn-lint": lint.cfn, "checkov": lint.checkov}[linter]
+    function = {
+        "sam validate --lint": lint.sam,
+        "cfn-lint": lint.cfn,
+        "cloudformation-validate": lint.validate,
+        "checkov": lint.checkov,
+        "cdk-preflight": lint.preflight,
+    }[linter]
     try:
         return function(subject)
     except Exception as error:
         return [f"{linter} cannot judge this template: {type(error).__name__}: {error}"]
+
+
+def skipped(why, results):
+    """Says that a judge did not run; a failure where everything is required."""
+    if os.environ.get("BILLHOOK_REQUIRE_ALL") == "1":
+        results.append((why, [f"{why}, and BILLHOOK_REQUIRE_ALL=1 is set"]))
+    else:
+        print(f"SKIPPED: {why}")
 
 
 def own_rules(source, expanded, path, own):

@@ -17,7 +17,8 @@ PROCESSES = 2
 LISTS = {"known": faults_known.FAULTS, "more": faults_more.FAULTS, "variants": variants.VARIANTS}
 SUMS = {"known": "{} of {} caught", "more": "{} of {} more caught", "variants": "{} of {} variants pass"}
 # checkov takes as long for a variant as all else together, and looks at nothing that they change.
-LINTERS = {"known": ("cfn-lint", "checkov"), "more": ("cfn-lint", "checkov"), "variants": ("cfn-lint",)}
+FAST = ("cfn-lint", "cloudformation-validate")
+LINTERS = {"known": (*FAST, "checkov"), "more": (*FAST, "checkov"), "variants": FAST}
 
 
 def main(path, more):
@@ -58,7 +59,7 @@ def _judge(task):
     return notice(changed, path, linters=LINTERS[kind]), True
 
 
-def notice(source, path, linters=("cfn-lint", "checkov")):
+def notice(source, path, linters=("cfn-lint", "cloudformation-validate", "checkov")):
     """The first check that notices something, with its first finding; nothing where none does."""
     expanded, problems = check.expansion(source)
     if problems:

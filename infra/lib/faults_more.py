@@ -830,15 +830,86 @@ RESTORE = [
     ("a topic whose alarms may subscribe", put(f"{TOPIC}/1/Action", "sns:Subscribe")),
     ("a policy of another topic", put("AlarmTopicPolicy/Topics", [])),
 ]
-# What only a play of the alarm shows: it is well formed, and does not go off, or does not stop, or wakes for nothing.
-ALARM_PLAYS = [
+_REFUSED = "SignatureMismatchAlarm"
+PLAYED = [
     (
-        "a rollback alarm whose last point is always filled",
+        "a rollback alarm with FILL and one of one",
         all_of(
             put("WebhookRollbackAlarm/Metrics/0/Expression", "FILL(errors, 0) + FILL(nosecret, 0) + FILL(noqueue, 0)"),
             put("WebhookRollbackAlarm/EvaluationPeriods", 1),
         ),
     ),
+    (
+        "a rollback alarm that any forgery raises",
+        all_of(
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
+            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/Dimensions/1/Value", "signature_mismatch"),
+        ),
+    ),
+    (
+        "a rollback alarm on all refusals",
+        put("RefusedRollbackAlarm/Metrics/1/MetricStat/Metric/MetricName", "Refused"),
+    ),
+    ("a rollback alarm on any refusal", put("RefusedRollbackAlarm/Metrics/0/Expression", "refused - 0 * sent")),
+    ("a rollback alarm that stays on for an hour", put("ConsumerRollbackAlarm/EvaluationPeriods", 60)),
+    ("mismatches that strangers bring about", put(f"{_REFUSED}/MetricName", "Refused")),
+    (
+        "mismatches that a small shop never has enough of",
+        all_of(put(f"{_REFUSED}/EvaluationPeriods", 3), put(f"{_REFUSED}/Threshold", 3)),
+    ),
+    ("large bodies of strangers", put("BodyTooLargeAlarm/MetricName", "Refused")),
+    (
+        "open rows that flap",
+        all_of(put("UndecidedAlarm/EvaluationPeriods", 1), drop("UndecidedAlarm/DatapointsToAlarm")),
+    ),
+    (
+        "failed refetches in a row, which a small shop has not",
+        all_of(put("RefetchFailedAlarm/EvaluationPeriods", 2), put("RefetchFailedAlarm/DatapointsToAlarm", 2)),
+    ),
+    (
+        "an old secret in a row, which a small shop has not",
+        all_of(put("OldSecretAlarm/EvaluationPeriods", 3), put("OldSecretAlarm/DatapointsToAlarm", 2)),
+    ),
+    (
+        "throttles by sums with FILL, three of five",
+        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "FILL(writes, 0) + FILL(parkedwrites, 0) + timelinewrites * 0 + reads * 0"),
+    ),
+    (
+        "refusals that pass for throttling",
+        put("ThrottledRequestsAlarm/Metrics/0/Expression", "IF(clienterrors - 0 * refused >= 100, 1, 0)"),
+    ),
+    ("a flood that is none", put("Parameters/FloodRequests/MinValue", 1)),
+    (
+        "the other mode beside events of this one",
+        put("OtherModeAlarm/Metrics/0/Expression", "IF(other > 0, 1, 0) + 0 * applied"),
+    ),
+    ("a metric that the function does not write", put("ParkedAlarm/MetricName", "ParkedEvents")),
+    ("silence by a metric that ignored events keep alive", put("SilenceAlarm/MetricName", "Ignored")),
+    ("dead letters seen only in time", all_of(put("DeadLettersAlarm/EvaluationPeriods", 1), drop("DeadLettersAlarm/DatapointsToAlarm"))),
+    (
+        "an alarm that nobody has seen go off",
+        resource(
+            "RetryAlarm",
+            "CloudWatch::Alarm",
+            {
+                "AlarmDescription": "Deliveries fail and are retried. First: read the consumer's log for the outcome retry.",
+                "Namespace": "billhook",
+                "MetricName": "Retry",
+                "Dimensions": [{"Name": "Stack", "Value": ref("AWS::StackName")}],
+                "Statistic": "Sum",
+                "Period": 300,
+                "EvaluationPeriods": 1,
+                "Threshold": 10,
+                "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "notBreaching",
+                "AlarmActions": [ref("AlarmTopic")],
+            },
+            Condition="HasAlarms",
+        ),
+    ),
+]
+# Alarms that are well formed, and do not go off, do not stop, or wake for nothing: only a play shows it.
+ALARM_PLAYS = [
     (
         "a consumer's rollback alarm whose last point is always filled",
         all_of(
@@ -847,24 +918,10 @@ ALARM_PLAYS = [
         ),
     ),
     ("a rollback alarm of one period, whose data are late", put("WebhookRollbackAlarm/EvaluationPeriods", 1)),
-    ("a rollback alarm that lasts an hour", put("WebhookRollbackAlarm/EvaluationPeriods", 60)),
-    (
-        "a rollback alarm that strangers set off",
-        all_of(
-            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/MetricName", "Refused"),
-            put("WebhookRollbackAlarm/Metrics/2/MetricStat/Metric/Dimensions/1/Value", "signature_mismatch"),
-        ),
-    ),
-    (
-        "a rollback alarm on a share that strangers change",
-        put("RefusedRollbackAlarm/Metrics/1/MetricStat/Metric/MetricName", "Refused"),
-    ),
     (
         "a share of what is there already",
         put("RefusedRollbackAlarm/Metrics/0/Expression", "IF(refused >= 3 AND refused > 0.05 * (sent + refused), 1, 0)"),
     ),
-    ("an alarm on signatures that strangers set off", put("SignatureMismatchAlarm/MetricName", "Refused")),
-    ("an alarm on large bodies that strangers set off", put("BodyTooLargeAlarm/MetricName", "Refused")),
     (
         "timestamps filled, in one period",
         all_of(
@@ -873,15 +930,7 @@ ALARM_PLAYS = [
             put("TimestampAlarm/DatapointsToAlarm", 1),
         ),
     ),
-    (
-        "open rows that are forgotten between two events",
-        all_of(put("UndecidedAlarm/EvaluationPeriods", 1), put("UndecidedAlarm/DatapointsToAlarm", 1)),
-    ),
     ("the sum of open rows", put("UndecidedAlarm/Statistic", "Sum")),
-    (
-        "failing refetches that must follow each other",
-        all_of(put("RefetchFailedAlarm/EvaluationPeriods", 2), put("RefetchFailedAlarm/DatapointsToAlarm", 2)),
-    ),
     (
         "lag within fifteen minutes only",
         all_of(put("LagAlarm/EvaluationPeriods", 3), put("LagAlarm/DatapointsToAlarm", 2)),
@@ -907,14 +956,49 @@ ALARM_PLAYS = [
         "nothing applied is no number",
         put("OtherModeAlarm/Metrics/0/Expression", "IF(other > 0, IF(applied > 0, 0, 1), 0)"),
     ),
-    (
-        "what the function refused is the API's as well",
-        put("ThrottledRequestsAlarm/Metrics/0/Expression", "IF(clienterrors + refused >= 100, 1, 0)"),
-    ),
     ("one data point more than there can be", put("SecretRefreshAlarm/DatapointsToAlarm", 13)),
-    ("a metric that no function writes", put("OldSecretAlarm/MetricName", "OldSecret")),
     ("a metric of ours that nobody has thought of", put("LagAlarm/MetricName", "Duplicate")),
 ]
+# What AWS refuses in places where no rule of ours looks.
+REFUSED = [
+    ("a role described at too great a length", put("WebhookRole/Description", "x" * 1001)),
+    ("a function described at too great a length", put("WebhookFunction/Description", "x" * 257)),
+    ("a version described at too great a length", replace("WebhookFunction/VersionDescription/Fn::Sub", "memory", "memory" * 40)),
+    ("an alarm described at too great a length", put("LagAlarm/AlarmDescription", "First: see. " * 90)),
+    ("a rule described at too great a length", put("StripeEventRule/Description", "x" * 513)),
+    ("a dashboard's name with a blank", put("Dashboard/DashboardName", sub("${AWS::StackName} live"))),
+    ("a log group's name with a blank", put("WebhookLogGroup/LogGroupName", "billhook webhook")),
+    ("a policy name with a slash", put("WebhookRole/Policies/0/PolicyName", "web/hook")),
+    ("a misspelt member of a target", put("StripeEventRule/Targets/0/DeadletterConfig", {"Arn": get("DeadLetterQueue", "Arn")})),
+    ("a statistic that there is not", put("FloodAlarm/Statistic", "Total")),
+    ("a unit of a budget that there is not", put("CostBudget/Budget/TimeUnit", "WEEKLY")),
+]
+OPTIONS = [
+    ("versions that go with new settings", drop("Resources/ConsumerFunction/UpdateReplacePolicy")),
+    ("versions that go with new code", put("Resources/ConsumerFunction/DeletionPolicy", "Delete")),
+    (
+        "senders that leave out the webhook's role",
+        put("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Condition/ArnNotLike/aws:PrincipalArn", [ref("QueueSenders")]),
+    ),
+    (
+        "senders that leave out EventBridge",
+        drop("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Condition/Bool"),
+    ),
+    (
+        "a deny of more than sending",
+        put("EventsQueuePolicy/PolicyDocument/Statement/2/Fn::If/1/Action", "sqs:*"),
+    ),
+    ("a route without the token", put("StripeRoute/RouteKey", "POST /webhooks/stripe")),
+    ("a token that the function is not told of", drop("WebhookFunction/Environment/Variables/WEBHOOK_PATH_TOKEN")),
+    ("recovery of the ledger off by default", put("Parameters/LedgerRecovery/Default", "disabled")),
+    ("no access log by default", put("Parameters/ApiLog/Default", "disabled")),
+    ("no alarms by default", put("Parameters/WithAlarms/Default", "disabled")),
+    (
+        "the source in place of an archive, and no way to build it",
+        put("ConsumerFunction/CodeUri", "../functions/consumer"),
+    ),
+]
+
 FAULTS = (
     FURTHER
     + QUEUES
@@ -928,8 +1012,11 @@ FAULTS = (
     + EVENTS
     + DEPLOYING
     + ALARMS
-    + ALARM_PLAYS
     + DASHBOARD
     + WHOLE
     + RESTORE
+    + PLAYED
+    + ALARM_PLAYS
+    + REFUSED
+    + OPTIONS
 )

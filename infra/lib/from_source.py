@@ -8,7 +8,7 @@ import re
 import sys
 
 ARCHIVE = re.compile(r"^(?P<indent> +)CodeUri: \.\./target/lambda/(?P<name>\w+)/bootstrap\.zip$", re.M)
-METADATA = re.compile(r"^    Type: AWS::Serverless::Function\n(?:    Condition: \w+\n)?    Metadata:\n", re.M)
+METADATA = re.compile(r"^    Type: AWS::Serverless::Function\n(?:    (?:Condition: |DeletionPolicy: |UpdateReplacePolicy: |# ).*\n)*    Metadata:\n", re.M)
 
 
 def derive(text):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+from filled import filled_in
+
 REGION = "us-east-1"
 
 
@@ -32,7 +34,13 @@ def cfn(expanded):
     from cfnlint.config import ManualArgs
 
     found = lint(json.dumps(expanded, default=str), config=ManualArgs(regions=[REGION]))
-    return [f"{_where(match)}: {match.message} ({match.rule.id})" for match in found]
+    aliases = {id for id, raw in expanded.get("Resources", {}).items() if raw.get("Type") == "AWS::Lambda::Alias"}
+    return [
+        f"{_where(match)}: {match.message} ({match.rule.id})"
+        for match in found
+        # SAM hands an alias what is meant for the versions.
+        if not (match.rule.id == "W3011" and str(match.path[1]) in aliases)
+    ]
 
 
 def _where(match):
@@ -62,6 +70,34 @@ def checkov(expanded):
     return [f"{item['resource']}: {item['check_name']} ({item['check_id']})" for item in failed] + [
         f"{os.path.basename(item)} cannot be read" for item in errors
     ]
+
+
+def validate(expanded):
+    """AWS's own cloudformation-validate, of the template with its values filled in. What is merely noted does not count."""
+    from cloudformation_validate import CompositeEngine, TemplateContent
+
+    found = {}
+    for label, template in filled_in(expanded):
+        report = CompositeEngine().validate_template(TemplateContent(json.dumps(template, default=str), "template.json"))
+        for each in report.diagnostics:
+            if each.severity.name not in ("INFO", "DEBUG"):
+                place = getattr(each.entity, "logical_id", None) or each.property_path or "template"
+                found.setdefault(f"{place}: {each.message} ({each.rule_id})", label)
+    return [f"{text} (with {label})" for text, label in found.items()]
+
+
+def preflight(expanded):
+    """The rules of cdk-preflight, of the template with its values filled in: each is a deployment that AWS refused."""
+    found = {}
+    for label, template in filled_in(expanded):
+        command = [sys.executable, os.path.join(os.path.dirname(__file__), "preflight.py")]
+        text = json.dumps(template, default=str)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return [f"exit status {done.returncode}: {done.stderr.strip()[-300:]}"]
+        for finding in json.loads(done.stdout):
+            found.setdefault(finding, label)
+    return [f"{text} (with {label})" for text, label in found.items()]
 
 
 def _tool(name):

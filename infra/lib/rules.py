@@ -27,6 +27,7 @@ MODULES = [
     "rules_deploy",
     "rules_alarms",
     "rules_plays",
+    "rules_shapes",
     "rules_coverage",
     "rules_dashboard",
     "rules_parameters",

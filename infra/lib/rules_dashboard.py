@@ -15,6 +15,9 @@ STATISTIC = re.compile(
 @rule("dashboards are JSON, with widgets")
 def readable(stack):
     for dashboard in stack.of("CloudWatch::Dashboard"):
+        name = dashboard.get("DashboardName")
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", str(name)):
+            yield dashboard.id, f"DashboardName is {name}; CloudWatch takes letters, digits, - and _"
         found = body(dashboard)
         if found is None:
             yield dashboard.id, "DashboardBody is no JSON object: the stack cannot be made"

@@ -99,6 +99,14 @@ def published(stack):
             yield alias.id, "points to $LATEST: there is no version to go back to"
 
 
+@rule("the version before stays there to go back to")
+def versions_kept(stack):
+    for version in stack.of("Lambda::Version"):
+        for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+            if version.raw.get(policy) != "Retain" and is_ours(stack):
+                yield version.id, f"its {policy} is {version.raw.get(policy)}: the version to go back to is deleted"
+
+
 @rule("new settings reach the alias too", once=True)
 def all_properties(written):
     defaults = mapping(mapping(written.source.get("Globals")).get("Function"))

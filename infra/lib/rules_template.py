@@ -180,7 +180,17 @@ def skips(written):
                 yield id, f"skips {skip.get('id')}, which is no check of checkov's"
             if len(str(skip.get("comment") or "").strip()) < 15:
                 yield id, f"skips {skip.get('id')} without saying why; give the skip a comment"
-        if mapping(metadata.get("cfn-lint")).get("config"):
+        switched_off = mapping(metadata.get("cfn-lint")).get("config")
+        if switched_off and not (switched_off == {"ignore_checks": ["W3011"]} and keeps_versions(raw)):
             yield id, "switches rules of cfn-lint off; mend what they find"
     if mapping(mapping(mapping(written.source.get("Metadata")).get("cfn-lint")).get("config")).get("ignore_checks"):
         yield "Metadata", "switches rules of cfn-lint off; mend what they find"
+
+
+def keeps_versions(raw):
+    """Whether it is a function whose replaced versions are kept, and not it: then W3011 asks for what must not be."""
+    return (
+        mapping(raw).get("Type") == "AWS::Serverless::Function"
+        and mapping(raw).get("UpdateReplacePolicy") == "Retain"
+        and "DeletionPolicy" not in raw
+    )

@@ -1,6 +1,6 @@
 # Installs what the checks of the infrastructure need into .tools/infra, which git does not see. To be sourced.
 # Sets $python. What is there already is not installed again.
-infra_packages=(aws-sam-cli==1.170.0 cfn-lint==1.58.0 checkov==3.2.459 cargo-lambda==1.9.2 ziglang==0.17.1)
+infra_packages=(aws-sam-cli==1.170.0 cfn-lint==1.58.0 checkov==3.2.459 cargo-lambda==1.9.2 ziglang==0.17.1 cloudformation-validate==1.14.0 cdk-preflight==1.9.1)
 
 install_infra_tools() {
 	local folder=.tools/infra

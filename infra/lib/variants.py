@@ -240,8 +240,6 @@ VARIANTS = [
         "slower alarms",
         all_of(
             put("WebhookErrorsAlarm/Period", 300),
-            put("WebhookErrorsAlarm/EvaluationPeriods", 24),
-            put("WebhookErrorsAlarm/DatapointsToAlarm", 1),
             put("QueueAgeAlarm/Threshold", 900),
             put("WebhookDurationAlarm/Threshold", 3000),
         ),

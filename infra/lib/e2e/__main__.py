@@ -24,6 +24,8 @@ PARAMETERS = {
     "StripeEventBusName": doors.BUS,
     "Refetch": "enabled",
     "AlarmEmail": "ops@example.test",
+    # Where the emulator says that all requests come from.
+    "MoreStripeAddresses": "127.0.0.1",
     # A dead letter is one after five receives, and not after twenty.
     "MaxReceiveCount": 5,
     # So many processes at most.

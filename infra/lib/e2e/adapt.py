@@ -44,6 +44,9 @@ def adapt(expanded, values, codes, endpoints, variables):
     secrets = {name for name, it in template["Resources"].items() if it["Type"] == "AWS::SecretsManager::Secret"}
     template = _with_arns(template, secrets)
 
+    # A rule's Ref is its name here; on AWS that of a rule of another bus than the default one has the bus before it.
+    template = _with_bare_rules(template)
+
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             binary = resource["Properties"]["Code"]["S3Key"]
@@ -74,6 +77,17 @@ def _with_literals(value, numbers):
         return {key: _with_literals(item, numbers) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_literals(item, numbers) for item in value]
+    return value
+
+
+def _with_bare_rules(value):
+    if isinstance(value, dict):
+        match value:
+            case {"Fn::Select": [1, {"Fn::Split": ["|", {"Ref": rule}]}]}:
+                return {"Ref": rule}
+        return {key: _with_bare_rules(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_bare_rules(item) for item in value]
     return value
 
 

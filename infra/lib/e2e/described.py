@@ -123,7 +123,7 @@ def _permission(ground, _, properties):
 def _log_group(ground, physical, _):
     groups = ground.client("logs").describe_log_groups(logGroupNamePrefix=physical)["logGroups"]
     group = next((group for group in groups if group["logGroupName"] == physical), {})
-    return {"RetentionInDays": group.get("retentionInDays")}
+    return {"LogGroupName": group.get("logGroupName"), "RetentionInDays": group.get("retentionInDays")}
 
 
 def _secret(ground, physical, properties):
@@ -210,6 +210,7 @@ def _table(ground, physical, _):
     recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
     return table | {
         "BillingMode": table.get("BillingModeSummary", {}).get("BillingMode"),
+        "TableClass": table.get("TableClassSummary", {}).get("TableClass") or "STANDARD",
         "TimeToLiveSpecification": {
             "AttributeName": live.get("AttributeName"),
             "Enabled": live["TimeToLiveStatus"] == "ENABLED",

@@ -41,7 +41,9 @@ def left_out(ground):
     for logical, resource in stack.template["Resources"].items():
         if resource["Type"] != "AWS::DynamoDB::Table":
             continue
-        name, properties = stack.ids[logical], resource["Properties"]
+        if not resolver.conditions(resource):
+            continue
+        name, properties = stack.ids[logical], resolver.value(resource["Properties"])
         recovery = properties["PointInTimeRecoverySpecification"]
         dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
         if "TimeToLiveSpecification" in properties:

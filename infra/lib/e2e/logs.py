@@ -4,6 +4,8 @@ import json
 
 from .run import require
 
+# What cannot come about here: all requests are from one address, which the stack takes for one of Stripe's.
+NOT_PLAYED = {"AddressNotListed"}
 GROUPS = ("WebhookLogGroup", "ConsumerLogGroup", "AccessLogGroup")
 
 
@@ -32,7 +34,7 @@ def metrics(ground):
                 for metric in directive["Metrics"]:
                     require(metric["Name"] in _json(line), f"no value of {metric['Name']}: {line[:200]}")
                     written.add((metric["Name"], dimensions))
-    wanted = _wanted(ground)
+    wanted = {(name, dimensions) for name, dimensions in _wanted(ground) if name not in NOT_PLAYED}
     missing = sorted(f"{name} {dict(dimensions)}" for name, dimensions in wanted - written)
     require(not missing, f"waited for, but never written: {missing}")
     return f"{len(wanted)} metrics that alarms and the dashboard name, {len(written)} written"

@@ -94,6 +94,8 @@ class Resolver:
             return self.refs[name]
         if self.template["Resources"][name]["Type"] == "AWS::SecretsManager::Secret":
             return self.arns[name]
+        if self.template["Resources"][name]["Type"] == "AWS::Events::Rule" and self._bus(name):
+            return self._bus(name).rstrip("/") + "|" + self.ids[name]
         return self.ids[name]
 
     def _attribute(self, name, attribute):

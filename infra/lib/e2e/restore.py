@@ -124,7 +124,7 @@ def _require_kept(ground, old, billing):
 
 def _require_like_template(ground, table, name):
     """A table has every property that the template gives its own, and the tags of the old one."""
-    properties = ground.source["Resources"][table]["Properties"]
+    properties = ground.stack.resolver().value(ground.source["Resources"][table]["Properties"])
     found = DESCRIPTIONS["AWS::DynamoDB::Table"](ground, name, properties)
     wrong = [key for key, value in properties.items() if not covers(_sorted(found.get(key)), _sorted(value))]
     require(not wrong, f"{name} differs from the template's {table} in {wrong}")

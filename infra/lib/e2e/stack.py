@@ -70,7 +70,8 @@ class Stack:
                 arns[logical] = dynamodb.describe_table(TableName=physical)["Table"].get("LatestStreamArn")
             elif kind == "AWS::SecretsManager::Secret":
                 arns[logical] = secrets.describe_secret(SecretId=physical)["ARN"]
-        return Resolver(self.template, self.values, self.name, self.ids, arns)
+        stack = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["StackId"]
+        return Resolver(self.template, {"AWS::StackId": stack, **self.values}, self.name, self.ids, arns)
 
     def _put(self, call, done, source, parameters):
         declared = source["Parameters"]
