@@ -34,6 +34,14 @@ class Aws:
 
 
 @dataclass(frozen=True)
+class Only:
+    """The n-th metric of the alarm has a value, and no other."""
+
+    index: int
+    value: float
+
+
+@dataclass(frozen=True)
 class Line:
     """The functions write what they write when this happens, so many times."""
 
@@ -54,7 +62,8 @@ class Story:
 class Play:
     """What sets an alarm off and for how long it may wait, when it must be over, and what must not set it off.
 
-    With `stays` it may not be over before so many minutes after the end either.
+    With `stays` it may not be over before so many minutes after the end either. With `each` any of its metrics alone sets
+    it off.
     """
 
     sets_off: tuple
@@ -62,6 +71,7 @@ class Play:
     over: int
     harmless: tuple = ()
     stays: int = 0
+    each: bool = False
 
 
 def every_minute(*happens, minutes=12):
@@ -141,7 +151,7 @@ SUMS = {
         (USUAL, every_minute(Line("consumer: an event of the other mode"), APPLIED, minutes=90)),
     ),
     ("4xx", None): Play((every_minute(Aws("4xx", 2000), minutes=25),), 20, 25, (USUAL, FLOOD)),
-    ("WriteThrottleEvents", None): Play((every_minute(Aws("WriteThrottleEvents", 1)),), 12, 12),
+    ("WriteThrottleEvents", None): Play((), 12, 12, each=True),
     # What CodeDeploy asks while a new version has a tenth of the traffic.
     ("EnqueueFailures", None): Play(
         (
@@ -237,8 +247,9 @@ def _is_known(alarm):
 
 
 def _played(evaluation, play, is_asked_only):
+    alone = [every_minute(Only(index, 1)) for index in range(len(evaluation.metrics))] if play.each else []
     for lateness in LATENESS:
-        for story in play.sets_off:
+        for story in (*play.sets_off, *alone):
             yield from _sets_off(evaluation, play, story, lateness)
         for story in play.harmless:
             if story.minutes == 1 and evaluation.needed == 1:
@@ -298,6 +309,8 @@ def _told(story, watched_metrics):
             if isinstance(what, Line):
                 for line in _lines()[what.what]:
                     data.add_line(line, minute, what.times)
+            elif isinstance(what, Only):
+                data.add(watched_metrics[what.index], minute, what.value)
             else:
                 for metric in watched_metrics:
                     if metric[1] == what.name:
@@ -315,9 +328,15 @@ def _lines():
 
 
 def _said(story):
-    names = [what.what if isinstance(what, Line) else f"{what.name} {what.value:g}" for what in story.happens]
+    names = [_named(what) for what in story.happens]
     often = "once" if story.minutes == 1 else "each minute" if story.every == 1 else f"every {story.every} minutes"
     return f"{' and '.join(names)}, {often}"
+
+
+def _named(what):
+    if isinstance(what, Line):
+        return what.what
+    return f"{what.name if isinstance(what, Aws) else f'metric {what.index + 1} alone'} {what.value:g}"
 
 
 def _late(lateness):
