@@ -1,191 +1,363 @@
-"""When an alarm is on: CloudWatch's evaluation, as its user guide describes it, over data that come late.
+"""What state a CloudWatch alarm is in, minute by minute, for given data: as CloudWatch's user guide describes it.
 
-- Once a minute the newest periods are looked at; a period is a window that ends now.
-- M of N: with at least N data points in the range that is looked at, the N newest count; else missing ones are filled in
-  as `TreatMissingData` says. The range is some periods longer than N
-  (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html).
-- In metric math a series that has no data point is 0 beside one that has; where none has, there is none. `FILL` makes a
-  point where there is none, so for the newest minute always, while data are late
-  (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html).
+An alarm is evaluated once a minute. Its window slides: a period of five minutes ends with the minute that is just over.
+(With `aligned` the periods lie on the clock instead, and the one that runs is looked at too.) Data may be late: what
+happened in a minute is seen some minutes after it is over.
+
+"Evaluation range": CloudWatch looks at more periods than EvaluationPeriods says. The guide gives no number but that of
+its examples, two more. Where these hold enough data points the most recent ones count, and no other; where they do not,
+TreatMissingData says what the missing ones are.
+
+Metric math: between two series one that has no data point counts as 0 where the other has one, and where neither has,
+there is none. FILL makes a data point of every missing one, so of the last one too, whose data are not there yet.
 """
 
-import ast
-import json
-import math
+import bisect
+import functools
+import operator
 import re
 
 from model import items, mapping, number, truth
 
-# How many periods more than N are looked at: assumed, the guide gives examples only.
-MORE_PERIODS = 2
-OK, ALARM, INSUFFICIENT = "OK", "ALARM", "INSUFFICIENT_DATA"
-COMPARE = {
-    "GreaterThanThreshold": lambda value, limit: value > limit,
-    "GreaterThanOrEqualToThreshold": lambda value, limit: value >= limit,
-    "LessThanThreshold": lambda value, limit: value < limit,
-    "LessThanOrEqualToThreshold": lambda value, limit: value <= limit,
+OK, ALARM, INSUFFICIENT_DATA = "OK", "ALARM", "INSUFFICIENT_DATA"
+# So many periods more than EvaluationPeriods are looked at.
+FURTHER_PERIODS = 2
+# The user guide once said that alarms on these never look at TreatMissingData, and now that it can be set.
+# An alarm must be right either way.
+ALWAYS_IGNORED = "AWS/DynamoDB"
+COMPARISONS = {
+    "GreaterThanThreshold": operator.gt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
 }
 
 
-def series_key(namespace, name, dimensions):
-    """What CloudWatch tells metrics apart by."""
+class CannotTell(Exception):
+    """What an alarm does is nothing that is known here."""
+
+
+# ---------------------------------------------------------------------------------------------------------- data
+class Data:
+    """Data points by metric and minute."""
+
+    def __init__(self):
+        self._values = {}
+        self._minutes = {}
+
+    def add(self, metric, minute, *values):
+        """Notes values of a metric, which is what `metric_of` gives."""
+        of_metric = self._values.setdefault(metric, {})
+        if minute not in of_metric:
+            bisect.insort(self._minutes.setdefault(metric, []), minute)
+        of_metric.setdefault(minute, []).extend(values)
+
+    def add_line(self, line, minute, times=1):
+        """Notes what a line in the embedded metric format holds; its own timestamp does not count.
+
+        What a line does not hold, or holds under another name than it says, is left out, as CloudWatch does. With `times`
+        it is as though there were so many lines of counts.
+        """
+        for directive in items(mapping(line.get("_aws")).get("CloudWatchMetrics")):
+            for names in items(directive.get("Dimensions")):
+                if any(not isinstance(line.get(name), str) for name in names):
+                    continue
+                dimensions = {name: line[name] for name in names}
+                for definition in items(directive.get("Metrics")):
+                    values = [v for v in items(line.get(definition.get("Name"))) if number(v) is not None]
+                    if definition.get("Unit") == "Count":
+                        values = [value * times for value in values]
+                    if values:
+                        metric = metric_of(directive.get("Namespace"), definition.get("Name"), dimensions)
+                        self.add(metric, minute, *values)
+
+    def between(self, metric, start, end):
+        """The minutes from `start` until before `end` that have values, each with them."""
+        minutes = self._minutes.get(metric, ())
+        for minute in minutes[bisect.bisect_left(minutes, start) : bisect.bisect_left(minutes, end)]:
+            yield minute, self._values[metric][minute]
+
+
+def metric_of(namespace, name, dimensions):
+    """What names a metric: each set of dimensions is a metric of its own."""
     return namespace, name, frozenset(dimensions.items())
 
 
-def emf_values(line):
-    """The values of a line in the embedded metric format, as (key, values)."""
-    for directive in line["_aws"]["CloudWatchMetrics"]:
-        for names in directive["Dimensions"]:
-            dimensions = {name: line[name] for name in names}
-            for metric in directive["Metrics"]:
-                yield series_key(directive["Namespace"], metric["Name"], dimensions), items(line[metric["Name"]])
+def statistic(name, values):
+    """A statistic of values."""
+    plain = {
+        "Sum": sum,
+        "Maximum": max,
+        "Minimum": min,
+        "Average": lambda values: sum(values) / len(values),
+        "SampleCount": len,
+    }
+    if name in plain:
+        return plain[name](values)
+    percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", str(name))
+    if not percentile:
+        raise CannotTell(f"the statistic {name} is not known")
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * float(percentile.group(1)) // 100) - 1)]
 
 
-class Data:
-    """What was measured, by series and minute."""
+# --------------------------------------------------------------------------------------------------------- alarm
+class Alarm:
+    """An alarm, of its properties with all values filled in."""
 
-    def __init__(self):
-        self.values = {}
-        # How many minutes later than it happened a series is seen.
-        self.late = {}
+    def __init__(self, properties):
+        self.queries = {}
+        self.result = None
+        for query in map(mapping, items(properties.get("Metrics")) or [_single(properties)]):
+            self.queries[str(query.get("Id"))] = query
+            if truth(query.get("ReturnData", True)) is not False:
+                self.result = str(query.get("Id"))
+        self.periods = number(properties.get("EvaluationPeriods")) or 1
+        self.needed = number(properties.get("DatapointsToAlarm")) or self.periods
+        self.threshold = number(properties.get("Threshold"))
+        self.breaches = COMPARISONS.get(properties.get("ComparisonOperator"))
+        if self.result is None or self.threshold is None or self.breaches is None:
+            raise CannotTell("it has no result that is compared with a threshold")
+        if mapping(properties.get("EvaluationWindow")).get("WallClockWindow") is not None:
+            raise CannotTell("windows by the wall clock are not known")
+        self.metrics = {id: _watched(query) for id, query in self.queries.items() if query.get("MetricStat")}
+        if not self.metrics or any(not period for _, _, period in self.metrics.values()):
+            raise CannotTell("it has no metrics with a period")
+        # In minutes; a shorter one is nothing to data that come by the minute.
+        self.period = max(period for _, _, period in self.metrics.values())
+        of_dynamodb = any(metric[0] == ALWAYS_IGNORED for metric, _, _ in self.metrics.values())
+        self.missing = "ignore" if of_dynamodb else properties.get("TreatMissingData") or "missing"
 
-    def put(self, key, minute, *values):
-        """Adds values of a minute."""
-        self.values.setdefault(key, {}).setdefault(minute, []).extend(values)
+    @property
+    def minutes(self):
+        """How long at most a data point has a say, in minutes."""
+        return (self.periods + FURTHER_PERIODS) * self.period
 
-    def put_line(self, line, minute, times=1):
-        """Adds what a line of log says, so many times."""
-        for key, values in emf_values(line):
-            self.put(key, minute, *(values * times))
+    def states(self, data, start, end, late=0, aligned=False):
+        """The state at each time from `start` until before `end`. `late` is a number or tells it of a name space."""
+        state = INSUFFICIENT_DATA
+        for now in range(start, end):
+            state = self.state(data, now, state, late, aligned)
+            yield now, state
 
-    def point(self, key, statistic, start, end, now):
-        """The statistic of a window as it is known now, or None without data."""
-        minutes, seen = self.values.get(key, {}), now - self.late.get(key, 0)
-        found = [value for minute in range(start, min(end, seen)) for value in minutes.get(minute, ())]
-        return aggregate(statistic, found) if found else None
+    def state(self, data, now, before=INSUFFICIENT_DATA, late=0, aligned=False):
+        """The state at a time, when this many minutes are over, given the one before it."""
+        points = self.points(data, now, late, aligned)
+        recent = [points[index] for index in sorted(points)]
+        breaching = [self.breaches(value, self.threshold) for value in recent]
+        if len(recent) >= self.periods:
+            return ALARM if sum(breaching[: self.periods]) >= self.needed else OK
+        filled = self.periods - len(recent) if self.missing == "breaching" else 0
+        if sum(breaching) + filled >= self.needed:
+            return ALARM
+        if self.missing in ("breaching", "notBreaching"):
+            return OK
+        if not recent:
+            return INSUFFICIENT_DATA if self.missing == "missing" else before
+        # All that there is breaches, and began long enough ago: the guide's "premature" change.
+        if all(breaching) and max(points) + 1 >= self.needed:
+            return ALARM if self.missing == "missing" else before
+        return OK
 
+    def points(self, data, now, late=0, aligned=False):
+        """The data points that the alarm sees at a time, by their age in periods."""
+        known = {}
+        found = self._value(self.result, known, lambda id: self._series(id, data, now, late, aligned))
+        if not isinstance(found, dict):
+            raise CannotTell("the expression gives a number and no series")
+        return found
 
-def aggregate(statistic, values):
-    """A statistic of some values."""
-    if statistic == "Sum":
-        return sum(values)
-    if statistic == "Maximum":
-        return max(values)
-    if statistic == "Minimum":
-        return min(values)
-    if statistic == "Average":
-        return sum(values) / len(values)
-    if statistic == "SampleCount":
-        return len(values)
-    rank = math.ceil(float(str(statistic).removeprefix("p")) / 100 * len(values))
-    return sorted(values)[max(rank, 1) - 1]
+    def _value(self, id, known, series):
+        """The value of a metric or an expression; what was asked already is in `known`."""
+        if id not in known:
+            if id in self.metrics:
+                known[id] = series(id)
+            elif id in self.queries:
+                # Not to be asked for while it is being found.
+                known[id] = {}
+                count = self.periods + FURTHER_PERIODS
+                expression = compiled(str(self.queries[id].get("Expression")))
+                known[id] = expression(lambda other: self._value(other, known, series), count)
+            else:
+                raise CannotTell(f"the expression names {id}, which there is not")
+        return known[id]
 
-
-class Evaluation:
-    """An alarm, ready to be asked whether it is on."""
-
-    def __init__(self, alarm):
-        queries = [mapping(query) for query in items(alarm.get("Metrics"))]
-        if queries:
-            self.series = {q["Id"]: _series(q["MetricStat"]) for q in queries if q.get("MetricStat")}
-            returned = next(q for q in queries if truth(q.get("ReturnData", True)) is not False)
-            self.expression = _parsed(returned.get("Expression") or returned["Id"])
-            period = max(number(q["MetricStat"]["Period"]) for q in queries if q.get("MetricStat"))
-        else:
-            stat = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
-            self.series = {"m": (_key(alarm.get), stat)}
-            self.expression, period = _parsed("m"), number(alarm.get("Period"))
-        self.period = max(int(period) // 60, 1)
-        self.evaluated = int(number(alarm.get("EvaluationPeriods")))
-        self.needed = int(number(alarm.get("DatapointsToAlarm")) or self.evaluated)
-        self.missing = alarm.get("TreatMissingData") or "missing"
-        self.is_bad = COMPARE[alarm.get("ComparisonOperator")]
-        self.limit = number(alarm.get("Threshold"))
-
-    def state(self, data, now, before=OK):
-        """The state at a minute, given the state before it."""
-        points = [self._point(data, now, age) for age in range(self.evaluated + MORE_PERIODS)]
-        real = [point for point in points if point is not None][: self.evaluated]
-        bad = sum(self.is_bad(point, self.limit) for point in real)
-        if not real and self.missing in ("missing", "ignore"):
-            return INSUFFICIENT if self.missing == "missing" else before
-        if self.missing == "breaching":
-            bad += self.evaluated - len(real)
-        return ALARM if bad >= self.needed else OK
-
-    def _point(self, data, now, age):
-        start, end = now - (age + 1) * self.period, now - age * self.period
-        values = {id: data.point(key, stat, start, end, now) for id, (key, stat) in self.series.items()}
-        return _value(self.expression, values)[0]
-
-
-def _series(stat):
-    return _key(mapping(stat["Metric"]).get), stat["Stat"]
-
-
-def _key(get):
-    dimensions = {mapping(each)["Name"]: mapping(each)["Value"] for each in items(get("Dimensions"))}
-    return series_key(get("Namespace"), get("MetricName"), dimensions)
-
-
-def _parsed(expression):
-    text = re.sub(r"\bAND\b|&&", " and ", re.sub(r"\bOR\b|\|\|", " or ", expression))
-    return ast.parse(text.strip(), mode="eval").body
-
-
-def _value(node, values):
-    """The value of an expression, or None, and whether it is a constant."""
-    if isinstance(node, ast.Constant):
-        return node.value, True
-    if isinstance(node, ast.Name):
-        return values[node.id], False
-    if isinstance(node, ast.Call):
-        return _call(node, values)
-    if isinstance(node, ast.BoolOp):
-        sides = [_value(each, values) for each in node.values]
-        both = all if isinstance(node.op, ast.And) else any
-        return _together(sides, lambda *parts: int(both(parts)))
-    if isinstance(node, ast.Compare):
-        return _together([_value(node.left, values), _value(node.comparators[0], values)], _operator(node.ops[0]))
-    return _together([_value(node.left, values), _value(node.right, values)], _operator(node.op))
+    def _series(self, id, data, now, late, aligned):
+        metric, name, period = self.metrics[id]
+        delay = late(metric[0]) if callable(late) else late
+        end = -(-now // period) * period if aligned else now
+        start = end - period * (self.periods + FURTHER_PERIODS)
+        collected = {}
+        for minute, values in data.between(metric, start, now - delay):
+            collected.setdefault((end - 1 - minute) // period, []).extend(values)
+        return {index: statistic(name, values) for index, values in collected.items()}
 
 
-def _together(sides, operation):
-    """What comes of several values; where no series has one, nothing does."""
-    if all(constant for _, constant in sides):
-        return operation(*(value for value, _ in sides)), True
-    if all(value is None for value, constant in sides if not constant):
-        return None, False
-    return operation(*(0 if value is None else value for value, _ in sides)), False
+def _single(properties):
+    """The query of an alarm on one metric."""
+    metric = {key: properties.get(key) for key in ("Namespace", "MetricName", "Dimensions")}
+    kind = properties.get("ExtendedStatistic") or properties.get("Statistic")
+    return {"Id": "m", "MetricStat": {"Metric": metric, "Stat": kind, "Period": properties.get("Period")}}
 
 
-def _call(node, values):
-    if node.func.id == "FILL":
-        value, _ = _value(node.args[0], values)
-        return (_value(node.args[1], values)[0] if value is None else value), False
-    if node.func.id == "IF":
-        condition, _ = _value(node.args[0], values)
-        if condition is None:
-            return None, False
-        return _value(node.args[1 if condition else 2], values)[0], False
-    raise ValueError(f"a function {node.func.id}")
+def _watched(query):
+    """The metric, the statistic and the period in minutes of a query."""
+    stat = mapping(query.get("MetricStat"))
+    metric = mapping(stat.get("Metric"))
+    dimensions = {mapping(each).get("Name"): str(mapping(each).get("Value")) for each in items(metric.get("Dimensions"))}
+    period = number(stat.get("Period")) or 0
+    return (
+        metric_of(metric.get("Namespace"), metric.get("MetricName"), dimensions),
+        stat.get("Stat"),
+        max(1, int(period // 60)) if period > 0 else 0,
+    )
 
 
-def _operator(op):
-    return {
-        ast.Add: lambda a, b: a + b,
-        ast.Sub: lambda a, b: a - b,
-        ast.Mult: lambda a, b: a * b,
-        ast.Div: lambda a, b: a / b if b else 0,
-        ast.Gt: lambda a, b: int(a > b),
-        ast.GtE: lambda a, b: int(a >= b),
-        ast.Lt: lambda a, b: int(a < b),
-        ast.LtE: lambda a, b: int(a <= b),
-        ast.Eq: lambda a, b: int(a == b),
-    }[type(op)]
+# --------------------------------------------------------------------------------------------------- metric math
+_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*|\.\d+)|([A-Za-z_]\w*)|(>=|<=|==|!=|&&|\|\||[-+*/^()<>,\[\]]))")
+# From those that bind least.
+_LEVELS = [
+    {"OR": lambda a, b: int(bool(a) or bool(b)), "||": lambda a, b: int(bool(a) or bool(b))},
+    {"AND": lambda a, b: int(bool(a) and bool(b)), "&&": lambda a, b: int(bool(a) and bool(b))},
+    {
+        sign: lambda a, b, compare=compare: int(compare(a, b))
+        for sign, compare in {
+            ">": operator.gt,
+            ">=": operator.ge,
+            "<": operator.lt,
+            "<=": operator.le,
+            "==": operator.eq,
+            "!=": operator.ne,
+        }.items()
+    },
+    {"+": operator.add, "-": operator.sub},
+    {"*": operator.mul, "/": lambda a, b: a / b if b else None},
+    {"^": operator.pow},
+]
 
 
-def lines(path):
-    """The lines that the functions write, by what happens (`tests/tests/metric_lines.rs` makes them)."""
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+@functools.lru_cache(maxsize=256)
+def compiled(text):
+    """An expression as a function of what an Id stands for and of how many periods are looked at."""
+    parser = _Parser(text)
+    found = parser.binary(0)
+    if parser.ahead is not None:
+        raise CannotTell(f"the expression goes on with {parser.ahead}")
+    return found
+
+
+class _Parser:
+    def __init__(self, text):
+        self._tokens, position, text = [], 0, text.strip()
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if not match:
+                raise CannotTell(f"the expression holds {text[position:]}, which is not known")
+            self._tokens.append(match.group(match.lastindex))
+            position = match.end()
+        self._tokens.reverse()
+
+    @property
+    def ahead(self):
+        return self._tokens[-1] if self._tokens else None
+
+    def take(self, wanted=None):
+        if not self._tokens or wanted is not None and self.ahead != wanted:
+            raise CannotTell(f"the expression has no {wanted or 'more'} before {self.ahead or 'its end'}")
+        return self._tokens.pop()
+
+    def binary(self, level):
+        if level == len(_LEVELS):
+            return self.single()
+        left = self.binary(level + 1)
+        while self.ahead in _LEVELS[level]:
+            sign = self.take()
+            left = _both(_LEVELS[level][sign], left, self.binary(level + 1))
+        return left
+
+    def single(self):
+        token = self.take()
+        if token == "(":
+            inner = self.binary(0)
+            self.take(")")
+            return inner
+        if token == "-":
+            inner = self.single()
+            return lambda of, count: _joined(operator.sub, 0, inner(of, count))
+        if number(token) is not None:
+            value = number(token)
+            return lambda of, count: value
+        if self.ahead == "(" and token in _FUNCTIONS:
+            return functools.partial(_called, _FUNCTIONS[token], self.arguments())
+        if self.ahead == "(" or not re.fullmatch(r"[a-z]\w*", token):
+            raise CannotTell(f"the expression holds {token}, which is not known")
+        return lambda of, count: of(token)
+
+    def arguments(self):
+        self.take("(")
+        found = []
+        while self.ahead != ")":
+            if self.ahead in (",", "[", "]"):
+                self.take()
+                continue
+            found.append(self.binary(0))
+        self.take(")")
+        return found
+
+
+def _both(join, left, right):
+    return lambda of, count: _joined(join, left(of, count), right(of, count))
+
+
+def _joined(join, left, right):
+    """Two values as one: numbers, or series by the age of their data points."""
+    if not isinstance(left, dict) and not isinstance(right, dict):
+        return join(left, right)
+    if not isinstance(right, dict):
+        found = {index: join(value, right) for index, value in left.items()}
+    elif not isinstance(left, dict):
+        found = {index: join(left, value) for index, value in right.items()}
+    else:
+        found = {index: join(left.get(index, 0), right.get(index, 0)) for index in left.keys() | right.keys()}
+    return {index: value for index, value in found.items() if value is not None}
+
+
+def _called(function, arguments, of, count):
+    return function(count, *(argument(of, count) for argument in arguments))
+
+
+def _fill(count, series, value):
+    """The series with all its missing data points; a number is as it is."""
+    if isinstance(value, dict):
+        return {index: series.get(index, value.get(index)) for index in series.keys() | value.keys()}
+    return {index: series.get(index, value) for index in range(count)} if isinstance(series, dict) else series
+
+
+def _if(_count, condition, then, otherwise=None):
+    """`then` where the condition holds, and `otherwise` where it does not: nothing where that has no data point."""
+    if not isinstance(condition, dict):
+        return then if condition else otherwise if otherwise is not None else {}
+    found = {index: then if holds else otherwise for index, holds in condition.items()}
+    found = {index: value.get(index) if isinstance(value, dict) else value for index, value in found.items()}
+    return {index: value for index, value in found.items() if value is not None}
+
+
+def _over(join):
+    """A function of several series: at each time of the data points that there are."""
+
+    def function(_count, *series):
+        indexes = set().union(*(each.keys() for each in series))
+        return {index: join([each[index] for each in series if index in each]) for index in indexes}
+
+    return function
+
+
+_FUNCTIONS = {
+    "ABS": lambda count, series: {index: abs(value) for index, value in series.items()},
+    "AVG": _over(lambda values: sum(values) / len(values)),
+    "FILL": _fill,
+    "IF": _if,
+    "MAX": _over(max),
+    "MIN": _over(min),
+    "SUM": _over(sum),
+}

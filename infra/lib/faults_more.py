@@ -871,8 +871,11 @@ PLAYED = [
         all_of(put("OldSecretAlarm/EvaluationPeriods", 3), put("OldSecretAlarm/DatapointsToAlarm", 2)),
     ),
     (
-        "throttles by sums with FILL, three of five",
-        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "FILL(writes, 0) + FILL(parkedwrites, 0) + timelinewrites * 0 + reads * 0"),
+        "throttles of an index that come to nothing",
+        put(
+            "EventsTableThrottlesAlarm/Metrics/0/Expression",
+            "FILL(writes, 0) + FILL(parkedwrites, 0) + 0 * timelinewrites + FILL(reads, 0)",
+        ),
     ),
     (
         "refusals that pass for throttling",
@@ -907,6 +910,57 @@ PLAYED = [
             Condition="HasAlarms",
         ),
     ),
+]
+# Alarms that are well formed, and do not go off, do not stop, or wake for nothing: only a play shows it.
+ALARM_PLAYS = [
+    (
+        "a consumer's rollback alarm whose last point is always filled",
+        all_of(
+            put("ConsumerRollbackAlarm/Metrics/0/Expression", "FILL(errors, 0) + FILL(parked, 0)"),
+            put("ConsumerRollbackAlarm/EvaluationPeriods", 1),
+        ),
+    ),
+    ("a rollback alarm of one period, whose data are late", put("WebhookRollbackAlarm/EvaluationPeriods", 1)),
+    (
+        "a share of what is there already",
+        put("RefusedRollbackAlarm/Metrics/0/Expression", "IF(refused >= 3 AND refused > 0.05 * (sent + refused), 1, 0)"),
+    ),
+    (
+        "timestamps filled, in one period",
+        all_of(
+            put("TimestampAlarm/Metrics/0/Expression", "FILL(old, 0) + FILL(future, 0)"),
+            put("TimestampAlarm/EvaluationPeriods", 1),
+            put("TimestampAlarm/DatapointsToAlarm", 1),
+        ),
+    ),
+    ("the sum of open rows", put("UndecidedAlarm/Statistic", "Sum")),
+    (
+        "lag within fifteen minutes only",
+        all_of(put("LagAlarm/EvaluationPeriods", 3), put("LagAlarm/DatapointsToAlarm", 2)),
+    ),
+    ("parked events that are forgotten after minutes", put("ParkedAlarm/EvaluationPeriods", 3)),
+    ("an alarm that is never over", put("ParkedAlarm/TreatMissingData", "ignore")),
+    ("an alarm that knows nothing while nothing happens", drop("ParkedAlarm/TreatMissingData")),
+    (
+        "throttles without data points in between",
+        put("EventsTableThrottlesAlarm/Metrics/0/Expression", "reads + writes + parkedwrites + timelinewrites"),
+    ),
+    (
+        "throttles that are late",
+        all_of(
+            put(
+                "EventsTableThrottlesAlarm/Metrics/0/Expression",
+                "FILL(reads, 0) + FILL(writes, 0) + FILL(parkedwrites, 0) + FILL(timelinewrites, 0)",
+            ),
+            put("EventsTableThrottlesAlarm/EvaluationPeriods", 5),
+        ),
+    ),
+    (
+        "nothing applied is no number",
+        put("OtherModeAlarm/Metrics/0/Expression", "IF(other > 0, IF(applied > 0, 0, 1), 0)"),
+    ),
+    ("one data point more than there can be", put("SecretRefreshAlarm/DatapointsToAlarm", 13)),
+    ("a metric of ours that nobody has thought of", put("LagAlarm/MetricName", "Duplicate")),
 ]
 # What AWS refuses in places where no rule of ours looks.
 REFUSED = [
@@ -965,6 +1019,7 @@ FAULTS = (
     + WHOLE
     + RESTORE
     + PLAYED
+    + ALARM_PLAYS
     + REFUSED
     + OPTIONS
 )
