@@ -109,7 +109,8 @@ async fn post(webhook: &Function, request: &Request) {
     let _ = answer.response();
 }
 
-const WEBHOOK_FIELDS: [&str; 10] = [
+const WEBHOOK_FIELDS: [&str; 11] = [
+    "timestamp",
     "level",
     "message",
     "event_id",
@@ -122,7 +123,8 @@ const WEBHOOK_FIELDS: [&str; 10] = [
     "duration_us",
 ];
 
-const CONSUMER_FIELDS: [&str; 9] = [
+const CONSUMER_FIELDS: [&str; 10] = [
+    "timestamp",
     "level",
     "message",
     "event_id",
@@ -171,7 +173,12 @@ async fn nothing_of_a_delivery_but_ids_and_types_reaches_the_webhook_functions_l
     )
     .await;
     let lines = webhook.stop().await;
-    assert_eq!(lines.len(), posted + 3, "one line per delivery");
+    let taken = 2 * bodies().len();
+    assert_eq!(
+        lines.len(),
+        posted - taken + 3,
+        "one line for each delivery that was not taken"
+    );
     check(&lines, &WEBHOOK_FIELDS);
     let signature = stripe::sign(&bodies()[0], STRIPE_SECRET, now());
     let digits = signature.rsplit('=').next().expect("digits");
