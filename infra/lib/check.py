@@ -10,7 +10,6 @@ Exit status: 0 where everything passed, 1 where something failed, 2 where the fi
 import argparse
 import logging
 import os
-import shutil
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -73,18 +72,14 @@ def judge_file(path):
         results = [("the template can be expanded", problems)]
         if not problems:
             checkov = pool.submit(attempt, "checkov", expanded)
-            preflight = pool.submit(attempt, "cdk-preflight", expanded) if shutil.which("node") else None
             own = os.path.realpath(path) == os.path.realpath(OWN_TEMPLATE)
             results += own_rules(source, expanded, path, own)
             results.append(("cfn-lint, of the expanded template", attempt("cfn-lint", expanded)))
-            results.append(("cloudformation-validate, of the template filled in", attempt("cloudformation-validate", expanded)))
+            for linter in ("cloudformation-validate", "cdk-preflight"):
+                results.append((f"{linter}, of the template filled in", attempt(linter, expanded)))
             if own:
                 results += simulated(expanded)
             results.append(("checkov, of the expanded template", checkov.result()))
-            if preflight:
-                results.append(("cdk-preflight, of the template filled in", preflight.result()))
-            else:
-                skipped("cdk-preflight wants node", results)
         results.insert(0, ("sam validate --lint", sam.result()))
     return report(results)
 
@@ -103,6 +98,7 @@ def expansion(source):
 def attempt(linter, subject):
     """What a linter finds; that it fails is a finding too."""
     import lint
+    import simulate
 
     function = {
         "sam validate --lint": lint.sam,
@@ -110,6 +106,7 @@ def attempt(linter, subject):
         "cloudformation-validate": lint.validate,
         "checkov": lint.checkov,
         "cdk-preflight": lint.preflight,
+        "the IAM simulator": simulate.findings,
     }[linter]
     try:
         return function(subject)
@@ -118,22 +115,19 @@ def attempt(linter, subject):
 
 
 def simulated(expanded):
-    """What the IAM simulator finds; nothing where it cannot be had, which is said."""
+    """What the IAM simulator finds; where it cannot be had that is said."""
     import simulate
 
-    missing = simulate.install()
+    name = "roles and queues let in whom they must, says an IAM simulator"
+    missing = simulate.missing()
+    # A tool that can be installed is there where everything is required.
+    if missing and os.environ.get("BILLHOOK_REQUIRE_ALL") == "1":
+        return [(name, [f"{missing}, and BILLHOOK_REQUIRE_ALL=1 is set"])]
+    missing = missing or simulate.install()
     if missing:
         print(f"SKIPPED: the IAM simulator: {missing}")
         return []
-    return [("roles and queues let in whom they must, says an IAM simulator", simulate.findings(expanded))]
-
-
-def skipped(why, results):
-    """Says that a judge did not run; a failure where everything is required."""
-    if os.environ.get("BILLHOOK_REQUIRE_ALL") == "1":
-        results.append((why, [f"{why}, and BILLHOOK_REQUIRE_ALL=1 is set"]))
-    else:
-        print(f"SKIPPED: {why}")
+    return [(name, attempt("the IAM simulator", expanded))]
 
 
 def own_rules(source, expanded, path, own):

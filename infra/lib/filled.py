@@ -4,7 +4,7 @@ import copy
 import re
 
 from model import DEFAULTS, Stack
-from scenarios import stacks
+from scenarios import SAMPLE, stacks
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
 # What stands for the pseudo parameters in texts.
@@ -31,11 +31,19 @@ def filled_in(expanded):
     made = stacks(expanded)
     usual = next(stack for stack in made if stack.label == DEFAULTS)
     full = dict(next(stack for stack in made if stack.label == "all options on").values)
-    full |= {name: value for name, value in REAL.items() if name in full}
+    full |= {name: _real(name, value, expanded["Parameters"][name]) for name, value in full.items()}
     # A stack with tables of its own, of live mode.
     full |= {name: "" for name in full if name.startswith("Existing")} | ({"Mode": "live"} if "Mode" in full else {})
     for stack in (usual, Stack(expanded, full, "everything on")):
         yield stack.label, _concrete(expanded, stack)
+
+
+def _real(name, value, parameter):
+    """A value as it would really be: the one for this name, or for a sample the first that fits."""
+    if name in REAL or not str(value).startswith(SAMPLE):
+        return REAL.get(name, value)
+    pattern = str(parameter.get("AllowedPattern", ""))
+    return next((real for real in REAL.values() if re.fullmatch(pattern, str(real))), value)
 
 
 def _concrete(expanded, stack):

@@ -1,16 +1,29 @@
-"""The linters that others made: `sam validate --lint`, cfn-lint, checkov. Each gives a list of findings."""
+"""The linters that others made: `sam validate --lint`, cfn-lint, checkov, cloudformation-validate and the rules of
+cdk-preflight. Each gives a list of findings.
+"""
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
+from cloudformation_validate import (
+    CompositeEngine,
+    CompositeEngineConfig,
+    ExternalRuleSource,
+    ReportStatus,
+    Severity,
+    TemplateContent,
+    ValidateConfig,
+)
 from filled import filled_in
+from preflight import sources
 
 REGION = "us-east-1"
-# An ARN that is written out, because parameters are filled in; and a number as text, which CloudFormation takes.
-NO_FINDINGS = {"W9002", "W9003"}
+# ARNs that are written out, because parameters are filled in; and a number as text, which CloudFormation takes.
+NO_FINDINGS = {"W9002", "W9003", "W9013"}
 
 
 def sam(path):
@@ -75,30 +88,38 @@ def checkov(expanded):
 
 
 def validate(expanded):
-    """AWS's own cloudformation-validate, of the template with its values filled in. What is merely noted does not count."""
-    from cloudformation_validate import CompositeEngine, TemplateContent
-
-    found = {}
-    for label, template in filled_in(expanded):
-        report = CompositeEngine().validate_template(TemplateContent(json.dumps(template, default=str), "template.json"))
-        for each in report.diagnostics:
-            if each.severity.name not in ("INFO", "DEBUG") and each.rule_id not in NO_FINDINGS:
-                place = getattr(each.entity, "logical_id", None) or each.property_path or "template"
-                found.setdefault(f"{place}: {each.message} ({each.rule_id})", label)
-    return [f"{text} (with {label})" for text, label in found.items()]
+    """AWS's own cloudformation-validate, of the template filled in. Its warnings count, its mere notes do not."""
+    return _refusals(expanded, _validator(), ValidateConfig())
 
 
 def preflight(expanded):
-    """The rules of cdk-preflight, of the template with its values filled in: each is a deployment that AWS refused."""
+    """The rules of cdk-preflight, of the template filled in: each is a deployment that AWS refused."""
+    types = frozenset(str(raw.get("Type")) for raw in expanded["Resources"].values() if isinstance(raw, dict))
+    return _refusals(expanded, _refused_deployments(types), ValidateConfig(disable_builtin_rules=True))
+
+
+@functools.cache
+def _validator():
+    return CompositeEngine()
+
+
+@functools.cache
+def _refused_deployments(types):
+    rules = [ExternalRuleSource(name=name, content=text) for name, text in sources(types)]
+    return CompositeEngine(CompositeEngineConfig(rego_rules=rules))
+
+
+def _refusals(expanded, engine, config):
     found = {}
     for label, template in filled_in(expanded):
-        command = [sys.executable, os.path.join(os.path.dirname(__file__), "preflight.py")]
         text = json.dumps(template, default=str)
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return [f"exit status {done.returncode}: {done.stderr.strip()[-300:]}"]
-        for finding in json.loads(done.stdout):
-            found.setdefault(finding, label)
+        report = engine.validate_template(TemplateContent(text, "template.json"), config)
+        if report.status != ReportStatus.OK:
+            found.setdefault("template: was not judged to its end", label)
+        for each in report.diagnostics:
+            if each.severity not in (Severity.INFO, Severity.DEBUG) and each.rule_id not in NO_FINDINGS:
+                place = getattr(each.entity, "logical_id", None) or each.property_path or "template"
+                found.setdefault(f"{place}: {each.message} ({each.rule_id})", label)
     return [f"{text} (with {label})" for text, label in found.items()]
 
 

@@ -1,42 +1,39 @@
-"""Holds a template against the rules of cdk-preflight, each of which is a deployment that AWS was seen to refuse. As a
-program: reads a template from standard input, prints a list of findings as JSON. It starts node, which it needs.
+"""The rules of cdk-preflight, each of which is a deployment that AWS was seen to refuse.
+
+They are written in Rego for the engine of cloudformation-validate, and are handed to that here: neither the CDK nor
+node is needed, which they are made for. The package keeps them as JSON, in a JavaScript file within an archive.
 """
 
+import functools
 import json
-import sys
-import tempfile
-from pathlib import Path
+import tarfile
+from importlib import metadata
+
+REGION, ACCOUNT = "us-east-1", "111122223333"
+# What cdk-preflight adds to the rules: where the template goes.
+PLACE = f'package cdk_preflight\n\nimport rego.v1\n\ndeploy_region := "{REGION}"\ndeploy_account := "{ACCOUNT}"\n'
 
 
-def findings(template):
-    """What the rules find, an error or a warning each."""
-    import aws_cdk
-    from aws_cdk import cloudformation_include
-    from cdk_preflight import Preflight
-
-    with tempfile.TemporaryDirectory() as folder:
-        file, out = Path(folder, "template.json"), Path(folder, "out")
-        file.write_text(json.dumps(template))
-        app = aws_cdk.App(outdir=str(out))
-        Preflight.apply(app, strict=True)
-        stack = aws_cdk.Stack(app, "S", env=aws_cdk.Environment(region="us-east-1", account="111122223333"))
-        cloudformation_include.CfnInclude(stack, "T", template_file=str(file))
-        refused = None
-        try:
-            app.synth()
-        except RuntimeError as error:
-            refused = str(error).strip().splitlines()[0]
-        report = next(iter([*out.glob("**/validation-report.json"), *out.glob("**/policy-validation-report.json")]), None)
-        if report is None:
-            return [refused] if refused else []
-        return list(_violations(json.loads(report.read_text())))
+def sources(types):
+    """The rules about any of these types of resources, and what they share, each as a name and its text."""
+    rules, shared = _bundled()
+    about = [rule for rule in rules if not rule["resourceTypes"] or {"*", *types} & set(rule["resourceTypes"])]
+    yield "place", PLACE
+    yield from ((each["name"], each["rego"]) for each in shared)
+    yield from ((each["id"], each["rego"]) for each in about)
 
 
-def _violations(report):
-    for plugin in report.get("pluginReports") or []:
-        for violation in plugin.get("violations") or []:
-            yield f"{violation.get('ruleName')}: {violation.get('description')}"
+@functools.cache
+def _bundled():
+    archive = next(file for file in metadata.files("cdk-preflight") if file.name.endswith(".jsii.tgz"))
+    with tarfile.open(archive.locate()) as files:
+        text = files.extractfile("package/lib/rules.generated.js").read().decode()
+    return [_assigned(text, name) for name in ("BUNDLED_RULES", "BUNDLED_LIBS")]
 
 
-if __name__ == "__main__":
-    json.dump(findings(json.load(sys.stdin)), sys.stdout)
+def _assigned(text, name):
+    """What a script assigns to an export of this name, where that is written as JSON."""
+    begin = f"exports.{name} = "
+    # The first assignment only announces the name.
+    start = text.index(begin + "[") + len(begin)
+    return json.JSONDecoder().raw_decode(text, start)[0]

@@ -6,6 +6,7 @@ The simulator, @cloud-copilot/iam-simulate, is under the AGPL: a tool beside thi
 
 import json
 import os
+import shutil
 import subprocess
 
 from graph import programs
@@ -33,17 +34,19 @@ OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/other"
 BUS = "aws.partner/stripe.com/ed_test_61abc"
 
 
+def missing():
+    """What the simulator needs and is not on this machine, or None."""
+    return next((f"there is no {tool}" for tool in ("node", "npm") if not shutil.which(tool)), None)
+
+
 def install():
-    """Why the simulator cannot be had, or None."""
+    """Installs the simulator, once; why it cannot be had, or None."""
     marker = os.path.join(FOLDER, ".ready")
     if os.path.exists(marker) and open(marker, encoding="utf-8").read() == PACKAGE:
         return None
     os.makedirs(FOLDER, exist_ok=True)
     command = ["npm", "install", "--prefix", FOLDER, "--silent", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "there is no npm"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return f"npm cannot install {PACKAGE}: {done.stderr.strip()[-200:]}"
     with open(marker, "w", encoding="utf-8") as file:
