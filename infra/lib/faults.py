@@ -11,25 +11,32 @@ import check
 import expand
 import faults_known
 import faults_more
+import simulate
 import variants
 
 PROCESSES = 2
 LISTS = {"known": faults_known.FAULTS, "more": faults_more.FAULTS, "variants": variants.VARIANTS}
 SUMS = {"known": "{} of {} caught", "more": "{} of {} more caught", "variants": "{} of {} variants pass"}
+FAST = ("cfn-lint", "cloudformation-validate", "cdk-preflight", "the IAM simulator")
 # checkov takes as long for a variant as all else together, and looks at nothing that they change.
-FAST = ("cfn-lint", "cloudformation-validate")
 LINTERS = {"known": (*FAST, "checkov"), "more": (*FAST, "checkov"), "variants": FAST}
 
 
 def main(path, more):
     """Judges the template with each fault, and with more each variant; the exit status."""
     source = expand.load(path)
-    noticed = notice(source, path)
+    # Here, and not in each process: it may have to be installed.
+    missing = simulate.missing() or simulate.install()
+    if missing:
+        print(f"SKIPPED: the IAM simulator: {missing}")
+    left_out = {"the IAM simulator"} if missing else set()
+    linters = {kind: [name for name in names if name not in left_out] for kind, names in LINTERS.items()}
+    noticed = notice(source, path, linters["known"])
     print(f"{'FAIL' if noticed else 'PASS'}  the template without a fault" + (f": {noticed}" if noticed else ""))
     results, sums = [not noticed], []
     with Pool(PROCESSES) as pool:
         for kind in LISTS if more else ["known"]:
-            tasks = [(source, path, kind, index) for index in range(len(LISTS[kind]))]
+            tasks = [(source, path, kind, index, linters[kind]) for index in range(len(LISTS[kind]))]
             ok = [_told(kind, *each) for each in zip(LISTS[kind], pool.imap(_judge, tasks))]
             sums.append(SUMS[kind].format(ok.count(True), len(ok)))
             results += ok
@@ -48,7 +55,7 @@ def _told(kind, change, judged):
 
 def _judge(task):
     """What notices a change. It is named by its place: a function of another's cannot be handed to a process."""
-    source, path, kind, index = task
+    source, path, kind, index, linters = task
     changed = copy.deepcopy(source)
     try:
         LISTS[kind][index][1](changed)
@@ -56,10 +63,10 @@ def _judge(task):
         return f"cannot be put into the template: {type(error).__name__} {error}", False
     if kind != "variants" and changed == source:
         return "changes nothing", False
-    return notice(changed, path, linters=LINTERS[kind]), True
+    return notice(changed, path, linters), True
 
 
-def notice(source, path, linters=("cfn-lint", "cloudformation-validate", "checkov")):
+def notice(source, path, linters):
     """The first check that notices something, with its first finding; nothing where none does."""
     expanded, problems = check.expansion(source)
     if problems:
