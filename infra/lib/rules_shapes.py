@@ -1,6 +1,7 @@
 """Rules about the calls that make the resources: each is held against the shapes in AWS's service models.
 
-CloudFormation's schemas leave out much of what a service refuses: lengths, patterns, bounds. The models come with botocore.
+CloudFormation's schemas leave out much of what a service refuses: lengths, patterns, bounds. The models come with
+botocore.
 """
 
 import functools
@@ -9,7 +10,7 @@ import re
 
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from model import ACCOUNT, items, mapping, number, truth
+from model import ACCOUNT, NAME_PROPERTIES, items, mapping, number, truth
 from rules import rule
 
 # In the patterns of the models, which are Java's.
@@ -29,6 +30,11 @@ def _texts(values):
     return {key: json.dumps(item) if isinstance(item, (dict, list)) else str(item) for key, item in values.items()}
 
 
+def _made(resource, longest):
+    """A resource's name; where CloudFormation makes it, of the stack's and some letters, no longer than it may be."""
+    return resource.get(NAME_PROPERTIES.get(resource.type)) or resource.name[:longest]
+
+
 def _plain(service, operation, name=None, drop=()):
     """A call that takes the properties as they are, and the resource's name."""
 
@@ -42,16 +48,18 @@ def _plain(service, operation, name=None, drop=()):
 def _role(resource, properties):
     document = json.dumps(properties.get("AssumeRolePolicyDocument"))
     rest = {key: value for key, value in properties.items() if key not in ("Policies", "ManagedPolicyArns")}
-    yield "iam", "CreateRole", rest | {"RoleName": resource.name[:64], "AssumeRolePolicyDocument": document}
+    yield "iam", "CreateRole", rest | {"RoleName": _made(resource, 64), "AssumeRolePolicyDocument": document}
     for policy in map(mapping, items(properties.get("Policies"))):
         document = json.dumps(policy.get("PolicyDocument"))
-        call = {"RoleName": resource.name[:64], "PolicyName": policy.get("PolicyName"), "PolicyDocument": document}
+        call = {"RoleName": _made(resource, 64), "PolicyName": policy.get("PolicyName"), "PolicyDocument": document}
         yield "iam", "PutRolePolicy", call
 
 
 def _table(resource, properties):
     apart = ("PointInTimeRecoverySpecification", "TimeToLiveSpecification", "StreamSpecification")
     call = {key: value for key, value in properties.items() if key not in apart} | {"TableName": resource.name}
+    if "ResourcePolicy" in properties:
+        call["ResourcePolicy"] = json.dumps(mapping(properties["ResourcePolicy"]).get("PolicyDocument"))
     if "StreamSpecification" in properties:
         call["StreamSpecification"] = {"StreamEnabled": True, **mapping(properties["StreamSpecification"])}
     yield "dynamodb", "CreateTable", call
@@ -62,10 +70,9 @@ def _table(resource, properties):
 
 def _rule(resource, properties):
     rest = {key: value for key, value in properties.items() if key != "Targets"}
-    # CloudFormation makes the name of the stack's and of some random letters, and shortens it.
-    rest |= {"Name": resource.name[:64], "EventPattern": json.dumps(properties.get("EventPattern"))}
+    rest |= {"Name": _made(resource, 64), "EventPattern": json.dumps(properties.get("EventPattern"))}
     yield "events", "PutRule", rest
-    yield "events", "PutTargets", {"Rule": resource.name[:64], "Targets": properties.get("Targets")}
+    yield "events", "PutTargets", {"Rule": _made(resource, 64), "Targets": properties.get("Targets")}
 
 
 def _secret(resource, properties):
@@ -78,12 +85,13 @@ def _secret(resource, properties):
 
 def _function(resource, properties):
     rest = {key: value for key, value in properties.items() if key not in ("ReservedConcurrentExecutions", "Tags")}
-    yield "lambda", "CreateFunction", rest | {"FunctionName": resource.name[:64]}
+    yield "lambda", "CreateFunction", rest | {"FunctionName": _made(resource, 64)}
 
 
 def _log_group(resource, properties):
     yield "logs", "CreateLogGroup", {"logGroupName": resource.name}
-    yield "logs", "PutRetentionPolicy", {"logGroupName": resource.name, "retentionInDays": properties.get("RetentionInDays")}
+    retention = properties.get("RetentionInDays")
+    yield "logs", "PutRetentionPolicy", {"logGroupName": resource.name, "retentionInDays": retention}
 
 
 def _queue(resource, properties):
@@ -99,7 +107,7 @@ def _policy(resource, properties):
 def _codedeploy(operation, name):
     def call(resource, properties):
         given = _lower_first(properties)
-        yield "codedeploy", operation, given | {name: resource.name[:100]}
+        yield "codedeploy", operation, {name: _made(resource, 100)} | given
 
     return call
 
@@ -108,13 +116,37 @@ def _topic(resource, properties):
     yield "sns", "CreateTopic", {"Name": resource.name, "Attributes": _texts(properties)}
 
 
+def _permission(_resource, properties):
+    yield "lambda", "AddPermission", properties | {"StatementId": "stack-permission"}
+
+
+def _policy_of(service, operation, target, holders, attributes):
+    """A call that gives each of some resources a policy."""
+
+    def call(_resource, properties):
+        text = json.dumps(properties.get("PolicyDocument"))
+        for each in items(properties.get(holders)):
+            yield service, operation, {target: each, **attributes(text)}
+
+    return call
+
+
+_TOPIC_POLICY = _policy_of(
+    "sns", "SetTopicAttributes", "TopicArn", "Topics", lambda text: {"AttributeName": "Policy", "AttributeValue": text}
+)
+_QUEUE_POLICY = _policy_of(
+    "sqs", "SetQueueAttributes", "QueueUrl", "Queues", lambda text: {"Attributes": {"Policy": text}}
+)
+
+
 def _budget(_resource, properties):
     budget = mapping(properties.get("Budget"))
     amount = {**mapping(budget.get("BudgetLimit"))}
     amount["Amount"] = str(amount.get("Amount"))
     given = {"BudgetName": "stack", **budget, "BudgetLimit": amount}
     subscribers = properties.get("NotificationsWithSubscribers")
-    yield "budgets", "CreateBudget", {"AccountId": ACCOUNT, "Budget": given, "NotificationsWithSubscribers": subscribers}
+    call = {"AccountId": ACCOUNT, "Budget": given, "NotificationsWithSubscribers": subscribers}
+    yield "budgets", "CreateBudget", call
 
 
 CALLS = {
@@ -134,11 +166,14 @@ CALLS = {
     "AWS::Lambda::Alias": _plain("lambda", "CreateAlias"),
     "AWS::Lambda::EventSourceMapping": _plain("lambda", "CreateEventSourceMapping"),
     "AWS::Lambda::Function": _function,
+    "AWS::Lambda::Permission": _permission,
     "AWS::Lambda::Version": _plain("lambda", "PublishVersion"),
     "AWS::Logs::LogGroup": _log_group,
     "AWS::SNS::Subscription": _plain("sns", "Subscribe"),
     "AWS::SNS::Topic": _topic,
+    "AWS::SNS::TopicPolicy": _TOPIC_POLICY,
     "AWS::SQS::Queue": _queue,
+    "AWS::SQS::QueuePolicy": _QUEUE_POLICY,
     "AWS::SecretsManager::Secret": _secret,
 }
 
@@ -177,6 +212,7 @@ def _against(shape, value, path):
             yield from _against(shape.member, item, f"{path}[{index}]")
     elif kind == "map":
         for key, item in mapping(value).items():
+            yield from _against(shape.key, key, f"the key {path}.{key}")
             yield from _against(shape.value, item, f"{path}.{key}")
     elif kind == "string":
         yield from _string(shape, value, path)
