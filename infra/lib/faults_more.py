@@ -7,6 +7,7 @@ ACCESS_POLICY = "AccessRole/Policies/0/PolicyDocument/Statement"
 DEPLOY_POLICY = "DeployRole/Policies/0/PolicyDocument/Statement"
 TRUST = "AssumeRolePolicyDocument/Statement/0"
 TLS = "PolicyDocument/Statement/0"
+EVENT_DESTINATION = "EventsQueuePolicy/PolicyDocument/Statement/1/Fn::If/1"
 TABLES_OF = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
 NEEDS = "Rules/ExistingBillingTableNeedsItsStream"
 
@@ -975,6 +976,77 @@ REFUSED = [
     ("a misspelt member of a target", put("StripeEventRule/Targets/0/DeadletterConfig", {"Arn": get("DeadLetterQueue", "Arn")})),
     ("a statistic that there is not", put("FloodAlarm/Statistic", "Total")),
     ("a unit of a budget that there is not", put("CostBudget/Budget/TimeUnit", "WEEKLY")),
+    ("a role's name of more than 64 letters", put("WebhookRole/RoleName", sub("${AWS::StackName}-" + "x" * 64))),
+    ("a function's name of more than 64 letters", put("WebhookFunction/FunctionName", "x" * 65)),
+    ("a topic shown by too long a name", put("AlarmTopic/DisplayName", "x" * 101)),
+    ("a mail address without a host", put("AlarmSubscription/Endpoint", "ops")),
+    ("a role in a path of AWS's own", put("WebhookRole/Path", "/aws-service-role/billhook/")),
+    ("two statements of one name", put(f"{WEBHOOK_POLICY}/2/Sid", "Enqueue")),
+    (
+        "a generated secret of no letters at all",
+        put(
+            "BearBillingWebhookSecret/GenerateSecretString",
+            {f"Exclude{kind}": True for kind in ("Lowercase", "Uppercase", "Numbers", "Punctuation")},
+        ),
+    ),
+    (
+        "warm throughput below the least",
+        put("EventsTable/WarmThroughput", {"ReadUnitsPerSecond": 100, "WriteUnitsPerSecond": 100}),
+    ),
+    (
+        "attributes in an index of keys only",
+        put("BillingTable/GlobalSecondaryIndexes/1/Projection/NonKeyAttributes", ["customer"]),
+    ),
+]
+# Policies of resources that let in whom they must not, or keep out whom they must let in.
+SIMULATED = [
+    (
+        "EventBridge of another account may send",
+        put(f"{EVENT_DESTINATION}/Condition/StringEquals", {"aws:SourceAccount": "999988887777"}),
+    ),
+    (
+        "a table that a role may scan by the table's policy",
+        put(
+            "BillingTable/ResourcePolicy",
+            {
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Sid": "Scan",
+                            "Effect": "Allow",
+                            "Principal": {"AWS": get("WebhookRole", "Arn")},
+                            "Action": "dynamodb:Scan",
+                            "Resource": "*",
+                        }
+                    ],
+                }
+            },
+        ),
+    ),
+    (
+        "a secret that is for a network that the functions are not in",
+        resource(
+            "SecretPolicy",
+            "SecretsManager::ResourcePolicy",
+            {
+                "SecretId": ref("StripeWebhookSecret"),
+                "ResourcePolicy": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Sid": "Network",
+                            "Effect": "Deny",
+                            "Principal": "*",
+                            "Action": "secretsmanager:GetSecretValue",
+                            "Resource": "*",
+                            "Condition": {"StringNotEquals": {"aws:SourceVpc": "vpc-0123456789abcdef0"}},
+                        }
+                    ],
+                },
+            },
+        ),
+    ),
 ]
 OPTIONS = [
     ("versions that go with new settings", drop("Resources/ConsumerFunction/UpdateReplacePolicy")),
@@ -1021,5 +1093,6 @@ FAULTS = (
     + PLAYED
     + ALARM_PLAYS
     + REFUSED
+    + SIMULATED
     + OPTIONS
 )

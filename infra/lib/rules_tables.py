@@ -61,6 +61,13 @@ def declared(stack):
             kinds = [kind for _, kind in schema]
             if kinds not in (["HASH"], ["HASH", "RANGE"]):
                 yield table.id, f"the key of {where} is {kinds}; it must be HASH, or HASH and RANGE"
+        for index in map(mapping, items(table.get("GlobalSecondaryIndexes"))):
+            projection = mapping(index.get("Projection"))
+            if (projection.get("ProjectionType") == "INCLUDE") != bool(projection.get("NonKeyAttributes")):
+                yield table.id, (
+                    f"the index {index.get('IndexName')} must have NonKeyAttributes with the ProjectionType INCLUDE, and"
+                    " with no other: the table cannot be made"
+                )
         for name in sorted(used - set(types), key=str):
             yield table.id, f"the key attribute {name} is not in AttributeDefinitions: the table cannot be made"
         for name in sorted(set(types) - used, key=str):
